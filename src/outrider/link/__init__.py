@@ -1,0 +1,1 @@
+"""The link between the control process and the gateway: tagged messages over a Unix socket."""
