@@ -1,0 +1,147 @@
+"""The inventory at both ends: what the agent records and sends is what the server ends up with."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outrider.tunnel.reports import (
+    DesiredState,
+    Health,
+    Inventory,
+    InventoryDelta,
+    NamespaceReport,
+    NodeReport,
+    ReportError,
+    StateReport,
+    Usage,
+    VersionInfo,
+    decode_agent_message,
+    decode_server_message,
+    encode,
+)
+from outrider.tunnel.snapshot import OutOfStep, Snapshot, pieces
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+TEXT = st.text(max_size=8)
+NODE = st.builds(NodeReport, name=NAMES, labels=st.dictionaries(TEXT, TEXT, max_size=3))
+NAMESPACE = st.builds(NamespaceReport, name=NAMES, project=TEXT)
+USAGE = st.dictionaries(
+    NAMES, st.builds(Usage, requested=st.dictionaries(TEXT, TEXT, max_size=2)), max_size=3
+)
+CHANGE = st.builds(
+    InventoryDelta,
+    reporter=st.just(""),
+    sequence=st.just(0),
+    digest=st.just(""),
+    version=st.none() | st.builds(VersionInfo, git_version=TEXT),
+    health=st.none() | st.builds(Health, ok=st.booleans(), message=TEXT),
+    strict_tls=st.none() | st.booleans(),
+    hints=st.none() | st.lists(TEXT, max_size=2),
+    nodes=st.lists(NODE, max_size=3),
+    nodes_removed=st.lists(NAMES, max_size=2),
+    usage=USAGE,
+    namespaces=st.lists(NAMESPACE, max_size=3),
+    namespaces_removed=st.lists(NAMES, max_size=2),
+)
+
+
+def over_the_wire(message: Inventory | InventoryDelta) -> Inventory | InventoryDelta:
+    decoded = decode_agent_message(encode(message))
+    assert isinstance(decoded, Inventory | InventoryDelta)
+    return decoded
+
+
+def receive(messages: list[Inventory | InventoryDelta]) -> Snapshot:
+    head = over_the_wire(messages[0])
+    assert isinstance(head, Inventory)
+    snapshot = Snapshot.received(head)
+    for message in messages[1:]:
+        assert not snapshot.complete
+        delta = over_the_wire(message)
+        assert isinstance(delta, InventoryDelta)
+        snapshot.apply(delta)
+    assert snapshot.complete
+    return snapshot
+
+
+def new_agent() -> Snapshot:
+    agent = Snapshot()
+    agent.reporter = "r1"
+    return agent
+
+
+def same(one: Snapshot, other: Snapshot) -> bool:
+    return (
+        (one.nodes, one.usage, one.namespaces) == (other.nodes, other.usage, other.namespaces)
+        and (one.version, one.health, one.strict_tls, one.hints)
+        == (other.version, other.health, other.strict_tls, other.hints)
+        and one.digest == other.digest
+    )
+
+
+@given(before=st.lists(CHANGE, max_size=4), after=st.lists(CHANGE, max_size=4), limit=st.integers(50, 2000))
+def test_the_server_follows_every_change(
+    before: list[InventoryDelta], after: list[InventoryDelta], limit: int
+) -> None:
+    agent = new_agent()
+    for change in before:
+        agent.record(change)
+    server = receive(list(pieces(agent.inventory(), limit=limit)))
+    assert same(agent, server)
+    for change in after:
+        delta = over_the_wire(agent.record(change))
+        assert isinstance(delta, InventoryDelta)
+        server.apply(delta)
+    assert same(agent, server)
+
+
+def test_pieces_stay_below_the_limit() -> None:
+    agent = new_agent()
+    nodes = [NodeReport(name=f"n{i}", labels={"x": "y" * 500}) for i in range(100)]
+    agent.record(InventoryDelta(reporter="", sequence=0, digest="", nodes=nodes))
+    messages = list(pieces(agent.inventory(), limit=8000))
+    assert len(messages) > 10
+    assert max(len(encode(message)) for message in messages) < 8000
+    assert same(agent, receive(messages))
+
+
+def delta_of(agent: Snapshot, name: str) -> InventoryDelta:
+    return agent.record(InventoryDelta(reporter="", sequence=0, digest="", nodes=[NodeReport(name=name)]))
+
+
+def test_a_lost_change_is_noticed() -> None:
+    agent = new_agent()
+    server = Snapshot.received(agent.inventory())
+    delta_of(agent, "a")
+    with pytest.raises(OutOfStep, match="arrived after"):
+        server.apply(delta_of(agent, "b"))
+
+
+def test_another_reporter_is_noticed() -> None:
+    agent = new_agent()
+    server = Snapshot.received(agent.inventory())
+    agent.reporter = "r2"
+    with pytest.raises(OutOfStep, match="never received"):
+        server.apply(delta_of(agent, "a"))
+
+
+def test_a_wrong_digest_is_noticed() -> None:
+    agent = new_agent()
+    with pytest.raises(OutOfStep, match="digest"):
+        Snapshot.received(msgspec.structs.replace(agent.inventory(), digest="0" * 31 + "1"))
+
+
+@pytest.mark.parametrize("junk", [b"", b"{}", b"[]", b'{"type":"resync"}', b'{"type":"inventory"}', b"\xff"])
+def test_junk_is_refused(junk: bytes) -> None:
+    with pytest.raises(ReportError):
+        decode_agent_message(junk)
+
+
+def test_the_server_messages_round_trip() -> None:
+    state = DesiredState(epoch=3, counter=9, objects=[{"kind": "X"}], complete=True)
+    assert decode_server_message(encode(state)) == state
+    with pytest.raises(ReportError):
+        decode_server_message(encode(StateReport(epoch=1, counter=1)))
