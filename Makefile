@@ -1,0 +1,51 @@
+# Each command sets up what it needs first. `make setup` costs well under a second when all is there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup demo test test-long lint format bench docs clean
+
+help:
+	@echo 'make setup       fetch and build everything that is missing (the first time takes minutes)'
+	@echo 'make demo        start Outrider with two real clusters; Ctrl-C stops them'
+	@echo 'make test        run the tests; ARGS="-k name" chooses'
+	@echo 'make test-long   run the tests that take minutes too'
+	@echo 'make lint        style, types, layers, generated files'
+	@echo 'make format      bring the code into the style that lint asks for'
+	@echo 'make bench       run the benchmarks, or one: make bench BENCH=proxy'
+	@echo 'make docs        build the documentation into site/'
+	@echo 'make clean       remove what was built in this checkout; caches and data stay'
+
+setup:
+	@$(PYTHON) -m tools.setup
+
+demo: setup
+	@$(BIN)/outrider up --demo 2
+
+test: setup
+	@$(BIN)/python -m pytest -p tools.not_run -m 'not long' $(ARGS)
+
+test-long: setup
+	@$(BIN)/python -m pytest -p tools.not_run --timeout=3600 $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/repo
+	@if [ -f tools/generate.py ]; then echo '$(BIN)/python tools/generate.py --check'; $(BIN)/python tools/generate.py --check; fi
+
+format: setup
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: setup
+	@$(BIN)/python -m tools.bench $(BENCH)
+
+docs: setup
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv .tools site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
