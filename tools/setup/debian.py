@@ -68,9 +68,8 @@ def _old_kubectl(places: Places, progress: Progress) -> list[str]:
             progress.say(f"  {error}")
     if target.exists():
         return []
-    return [
-        f"kubectl {OLD_KUBECTL_VERSION}x, Debian 12's {OLD_KUBECTL_PACKAGE} (tests of old clients go without it)"
-    ]
+    version = f"kubectl {OLD_KUBECTL_VERSION}x"
+    return [f"{version}, in Debian 12's {OLD_KUBECTL_PACKAGE} (the tests of old clients go without it)"]
 
 
 def _extract_old_kubectl(places: Places, target: Path) -> None:
