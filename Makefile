@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .PHONY: help setup demo test test-long lint format bench docs clean
 
@@ -21,20 +21,20 @@ setup:
 	@$(PYTHON) -m tools.setup
 
 demo: setup
-	@$(BIN)/outrider up --demo 2
+	@$(RUN) outrider up --demo 2
 
 test: setup
-	@$(BIN)/python -m pytest -p tools.not_run -m 'not long' $(ARGS)
+	@$(RUN) python -m pytest -p tools.not_run -m 'not long' $(ARGS)
 
 test-long: setup
-	@$(BIN)/python -m pytest -p tools.not_run --timeout=3600 $(ARGS)
+	@$(RUN) python -m pytest -p tools.not_run --timeout=3600 $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit/repo
+	$(RUN) python -m pytest -q tests/unit/repo
 	@if [ -f tools/generate.py ]; then echo '$(BIN)/python tools/generate.py --check'; $(BIN)/python tools/generate.py --check; fi
 
 format: setup
@@ -42,7 +42,7 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup
-	@$(BIN)/python -m tools.bench $(BENCH)
+	@$(RUN) python -m tools.bench $(BENCH)
 
 docs: setup
 	$(BIN)/mkdocs build --strict
