@@ -18,7 +18,7 @@ Install it (Debian 12: apt-get install python3-pip) and run `make setup` again."
 def newer_python():
     # type: () -> str | None
     """The newest Python on the PATH that is new enough."""
-    found = (shutil.which("python3.%d" % minor) for minor in range(20, OLDEST[1] - 1, -1))
+    found = (shutil.which("python3." + str(minor)) for minor in range(20, OLDEST[1] - 1, -1))
     return next((path for path in found if path), None)
 
 
