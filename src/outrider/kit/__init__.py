@@ -1,0 +1,1 @@
+"""What knows nothing of Kubernetes: clocks, backoff, tasks, YAML, identifiers, cryptography, logs."""

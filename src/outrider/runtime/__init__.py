@@ -1,0 +1,1 @@
+"""Level-triggered controllers: informers, work queues, reconcilers, leader election, events."""
