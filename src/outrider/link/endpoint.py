@@ -78,7 +78,7 @@ class Endpoint:
         return self._writer.is_closing()
 
     def send(self, message: Message) -> None:
-        """Queue a message. Raises LinkError when the link is closed, or is closed now because the peer stalls."""
+        """Queue a message. Raises LinkError when the link is closed; a peer that stalls gets it closed."""
         frame = encode(message)
         if self._writer.is_closing():
             raise LinkError("the link is closed")
@@ -112,9 +112,13 @@ class Endpoint:
         except ConnectionError:
             raise LinkError("the peer on the link went away") from None
 
+    def start_closing(self) -> None:
+        """Close once what was sent has left, without waiting for it."""
+        self._writer.close()
+
     async def close(self) -> None:
         """Close after what was sent has left; returns when the socket is closed."""
-        self._writer.close()
+        self.start_closing()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
@@ -126,7 +130,7 @@ class Listener:
         self._path = path
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Endpoint] = {}
 
     async def start(self) -> None:
         """Bind the socket, mode 0600, in place of a stale one."""
@@ -134,24 +138,28 @@ class Listener:
         self._server = await asyncio.start_unix_server(self._accept, sock=listening)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._run(Endpoint(reader, writer)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        endpoint = Endpoint(reader, writer)
+        task = asyncio.create_task(self._run(endpoint))
+        self._tasks[task] = endpoint
+        task.add_done_callback(self._ended)
 
     async def _run(self, endpoint: Endpoint) -> None:
-        try:
-            with contextlib.suppress(LinkError):
-                await self._handler(endpoint)
-        finally:
-            await endpoint.close()
+        with contextlib.suppress(LinkError):
+            await self._handler(endpoint)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # here and not in the task, which may be cancelled before its first step
+        self._tasks.pop(task).start_closing()
 
     async def close(self) -> None:
         """Stop listening, end every handler, remove the socket file."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
+        running = dict(self._tasks)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*(endpoint.close() for endpoint in running.values()))
         if self._server is not None:
             await self._server.wait_closed()
         self._path.unlink(missing_ok=True)
@@ -170,7 +178,8 @@ def _bind(path: Path) -> socket.socket:
 def _check_path(path: Path) -> None:
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
         raise LinkError(
-            f"socket path {path} is longer than the system's {_MAX_SOCKET_PATH} bytes; choose a shorter data folder"
+            f"socket path {path} is longer than the system's {_MAX_SOCKET_PATH} bytes: "
+            "choose a data folder with a shorter name"
         )
 
 

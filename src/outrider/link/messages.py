@@ -12,19 +12,20 @@ import msgspec
 from outrider.kube.identity import Identity
 
 CLAIM_HEADER = "x-outrider-claim"
-"""Header with a base64url `Claim`; set by the gateway alone, which strips what clients send under `x-outrider-`."""
+"""Header with a `Claim`; set by the gateway alone, which strips what clients send under `x-outrider-`."""
 
 
 class _Message(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
     """Common shape of all messages."""
 
 
-class Resolve(_Message, tag="resolve"):
+class Resolve(_Message, tag="resolve", frozen=True):
     """Gateway asks: who is this, and may it reach the cluster?
 
     `credential` is the raw value of `Authorization`, or `Bearer <cookie>` for the cookie `R_SESS`; empty when
-    the request has none. `cluster` is empty for the management plane's own API. `host` is the `Host` the client
-    used (extra `requesthost`), `remote` its address without port.
+    the request has none. `cluster` is the id in `/k8s/clusters/<id>`, `/k8s/proxy/<id>` and
+    `/v3/cluster(s)/<id>`, which is what a token's scope is compared with; empty elsewhere. `host` is the
+    `Host` the client used (extra `requesthost`), `remote` its address without port.
     """
 
     id: int
@@ -37,7 +38,7 @@ class Resolve(_Message, tag="resolve"):
         return f"Resolve(id={self.id}, cluster={self.cluster!r}, remote={self.remote!r})"
 
 
-class Verdict(_Message, tag="verdict"):
+class Verdict(_Message, tag="verdict", frozen=True):
     """Control answers a `Resolve`.
 
     `status` is 200, 401, 404, 429 or 503; only 200 carries an identity. `token` and `user` name what an
@@ -56,8 +57,8 @@ class Verdict(_Message, tag="verdict"):
     message: str = ""
 
 
-class Admit(_Message, tag="admit"):
-    """Gateway asks whether an agent may register a tunnel. `params` is what the agent sent about its cluster."""
+class Admit(_Message, tag="admit", frozen=True):
+    """Gateway asks whether an agent may register a tunnel; `params` is what it sent about its cluster."""
 
     id: int
     token: str
@@ -69,7 +70,7 @@ class Admit(_Message, tag="admit"):
         return f"Admit(id={self.id}, remote={self.remote!r}, agent_version={self.agent_version!r})"
 
 
-class Admission(_Message, tag="admission"):
+class Admission(_Message, tag="admission", frozen=True):
     """Control answers an `Admit`: 200 with the cluster and the name of the registration that let it in."""
 
     id: int
@@ -79,7 +80,7 @@ class Admission(_Message, tag="admission"):
     message: str = ""
 
 
-class SessionOpened(_Message, tag="sessionOpened"):
+class SessionOpened(_Message, tag="sessionOpened", frozen=True):
     """A tunnel is up. `session` is unique for the life of this gateway process, from 1."""
 
     cluster: str
@@ -89,7 +90,7 @@ class SessionOpened(_Message, tag="sessionOpened"):
     agent_version: str = ""
 
 
-class SessionClosed(_Message, tag="sessionClosed"):
+class SessionClosed(_Message, tag="sessionClosed", frozen=True):
     """A tunnel is gone, and why."""
 
     cluster: str
@@ -97,7 +98,7 @@ class SessionClosed(_Message, tag="sessionClosed"):
     reason: str = ""
 
 
-class FromAgent(_Message, tag="fromAgent"):
+class FromAgent(_Message, tag="fromAgent", frozen=True):
     """A control message that an agent sent through its tunnel, unparsed."""
 
     cluster: str
@@ -105,7 +106,7 @@ class FromAgent(_Message, tag="fromAgent"):
     body: msgspec.Raw
 
 
-class ToAgent(_Message, tag="toAgent"):
+class ToAgent(_Message, tag="toAgent", frozen=True):
     """A control message for a cluster's agent; session 0 means every session of that cluster."""
 
     cluster: str
@@ -113,7 +114,7 @@ class ToAgent(_Message, tag="toAgent"):
     session: int = 0
 
 
-class CloseSessions(_Message, tag="closeSessions"):
+class CloseSessions(_Message, tag="closeSessions", frozen=True):
     """Close the tunnels of a cluster; those of one registration only when that is not empty."""
 
     cluster: str
@@ -121,14 +122,18 @@ class CloseSessions(_Message, tag="closeSessions"):
     reason: str = ""
 
 
-class Beat(_Message, tag="beat"):
+class Beat(_Message, tag="beat", frozen=True):
     """Sent every second; its absence for 5 s ends all verdicts."""
 
     generation: int
 
 
-class Invalidate(_Message, tag="invalidate"):
-    """Verdicts of these tokens and users, or all, computed before `generation` are void; so are their streams."""
+class Invalidate(_Message, tag="invalidate", frozen=True):
+    """Verdicts of these tokens and users, or all, computed before `generation` are void.
+
+    Streams that stand on a void verdict are resolved anew; one whose answer is no longer 200, or another
+    identity, ends. So a change that takes nothing from anybody cuts nobody off.
+    """
 
     generation: int
     tokens: tuple[str, ...] = ()
@@ -136,7 +141,7 @@ class Invalidate(_Message, tag="invalidate"):
     everything: bool = False
 
 
-class Serve(_Message, tag="serve"):
+class Serve(_Message, tag="serve", frozen=True):
     """TLS material of the front door, PEM text; sent again when it changes."""
 
     certificate: str
@@ -147,7 +152,7 @@ class Serve(_Message, tag="serve"):
         return "Serve(…)"
 
 
-class Counters(_Message, tag="counters"):
+class Counters(_Message, tag="counters", frozen=True):
     """Gateway's figures for `/metrics`: sample (`name` or `name{label="value"}`) → value since its start."""
 
     values: dict[str, float]
