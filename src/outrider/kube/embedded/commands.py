@@ -1,0 +1,145 @@
+"""The command lines of the control plane's processes. Pure; secrets appear as paths only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outrider.kube.embedded import certificates as names
+from outrider.kube.embedded.layout import Layout
+from outrider.kube.embedded.ports import LOOPBACK, Ports
+
+SERVICE_RANGE = "10.43.0.0/16"
+SERVICE_ADDRESS = "10.43.0.1"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+MANAGEMENT_CONTROLLERS = (
+    "namespace-controller",
+    "garbage-collector-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "clusterrole-aggregation-controller",
+)
+DOWNSTREAM_CONTROLLERS = (*MANAGEMENT_CONTROLLERS, "root-ca-certificate-publisher-controller")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One process to run: its role, argument vector and whole environment."""
+
+    role: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def etcd(binary: Path, layout: Layout, ports: Ports, *, durable: bool) -> Command:
+    """One member, loopback only, clients and peers by certificate.
+
+    ``durable`` keeps the fsync before each acknowledgement: nothing acknowledged is lost by kill -9 or a
+    power cut.
+    """
+    client = f"https://{LOOPBACK}:{ports.etcd_client}"
+    peer = f"https://{LOOPBACK}:{ports.etcd_peer}"
+    bundle, authority = layout.bundle(names.ETCD), layout.certificate(names.ETCD_CA)
+    flags: dict[str, str | Path] = {
+        "name": "default",
+        "data-dir": layout.etcd,
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+        "cert-file": bundle,
+        "key-file": bundle,
+        "trusted-ca-file": authority,
+        "client-cert-auth": "true",
+        "peer-cert-file": bundle,
+        "peer-key-file": bundle,
+        "peer-trusted-ca-file": authority,
+        "peer-client-cert-auth": "true",
+        # A lone member waits one election time-out before it leads: nobody else can want to.
+        "heartbeat-interval": "50",
+        "election-timeout": "250",
+        # Entries that a follower would need to catch up; there is none.
+        "snapshot-count": "2000",
+        "snapshot-catchup-entries": "100",
+        "log-outputs": "stderr",
+        "log-level": "warn",
+        "unsafe-no-fsync": "false" if durable else "true",
+    }
+    return Command("etcd", _argv(binary, "etcd", flags), {"GOMAXPROCS": "2"})
+
+
+def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
+    """Loopback only, RBAC, no anonymous request, client certificates of its own authority."""
+    signing_key = layout.bundle(names.SERVICE_ACCOUNT)
+    flags: dict[str, str | Path] = {
+        "bind-address": LOOPBACK,
+        "secure-port": str(ports.apiserver),
+        # Endpoints on loopback are invalid in Kubernetes, and there are no pods to use them.
+        "endpoint-reconciler-type": "none",
+        "advertise-address": LOOPBACK,
+        "etcd-servers": f"https://{LOOPBACK}:{ports.etcd_client}",
+        "etcd-cafile": layout.certificate(names.ETCD_CA),
+        "etcd-certfile": layout.bundle(names.ETCD_CLIENT),
+        "etcd-keyfile": layout.bundle(names.ETCD_CLIENT),
+        "tls-cert-file": layout.bundle(names.APISERVER),
+        "tls-private-key-file": layout.bundle(names.APISERVER),
+        "tls-min-version": "VersionTLS12",
+        "client-ca-file": layout.certificate(names.CLIENT_CA),
+        "anonymous-auth": "false",
+        "authorization-mode": "RBAC",
+        "service-account-issuer": ISSUER,
+        "service-account-key-file": layout.certificate(names.SERVICE_ACCOUNT),
+        "service-account-signing-key-file": signing_key,
+        "service-cluster-ip-range": SERVICE_RANGE,
+        # The aggregation layer proves itself with an authority that can sign no ordinary client.
+        "requestheader-client-ca-file": layout.certificate(names.FRONT_PROXY_CA),
+        "requestheader-allowed-names": names.FRONT_PROXY_USER,
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "proxy-client-cert-file": layout.bundle(names.FRONT_PROXY),
+        "proxy-client-key-file": layout.bundle(names.FRONT_PROXY),
+        "profiling": "false",
+    }
+    return Command("apiserver", _argv(binary, "apiserver", flags))
+
+
+def controller_manager(binary: Path, layout: Layout, controllers: Sequence[str]) -> Command:
+    """Only the named controllers, each with a service account of its own; it listens nowhere."""
+    flags: dict[str, str | Path] = {
+        "kubeconfig": layout.controller_manager_kubeconfig,
+        "controllers": ",".join(controllers),
+        "secure-port": "0",
+        "leader-elect": "false",
+        "use-service-account-credentials": "true",
+        "service-account-private-key-file": layout.bundle(names.SERVICE_ACCOUNT),
+        "root-ca-file": layout.certificate(names.SERVER_CA),
+        "profiling": "false",
+    }
+    return Command("controller-manager", _argv(binary, "controller-manager", flags))
+
+
+def file_kubeconfig(layout: Layout, ports: Ports, credential: str) -> bytes:
+    """A kubeconfig (JSON, hence YAML) that names the files of a credential, so that renewal reaches it."""
+    bundle = str(layout.bundle(credential))
+    cluster = {
+        "server": f"https://{LOOPBACK}:{ports.apiserver}",
+        "certificate-authority": str(layout.certificate(names.SERVER_CA)),
+    }
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "embedded", "cluster": cluster}],
+        "users": [{"name": credential, "user": {"client-certificate": bundle, "client-key": bundle}}],
+        "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": credential}}],
+        "current-context": "embedded",
+    }
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def _argv(binary: Path, component: str, flags: Mapping[str, str | Path]) -> tuple[str, ...]:
+    return (str(binary), component, *(f"--{name}={value}" for name, value in flags.items()))
