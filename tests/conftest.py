@@ -1,0 +1,107 @@
+"""Fixtures that every test may use. Servers start when the first test asks for them and stop at the end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from outrider.kube.builtin import NAMESPACES
+from outrider.kube.client import Client
+from outrider.kube.embedded import ports
+from outrider.kube.embedded.binary import BinaryNotFoundError, find_binary
+from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
+from outrider.kube.transport import HttpTransport
+from tests.support import not_run as not_run_plugin
+from tests.support.hosted import hosted
+from tests.support.not_run import not_run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(not_run_plugin, "not_run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the binary starts a real control plane."""
+    for item in items:
+        if "kube_binary" in getattr(item, "fixturenames", ()):
+            item.add_marker("kube")
+
+
+@pytest.fixture(scope="session")
+def kube_binary() -> Path:
+    """The executable that holds etcd and Kubernetes."""
+    try:
+        return find_binary()
+    except BinaryNotFoundError as error:
+        not_run(str(error))
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Path:
+    """A kubectl: the one on the PATH, else the one in the virtual environment."""
+    found = shutil.which("kubectl") or shutil.which("kubectl", path=str(Path(sys.executable).parent))
+    if not found:
+        not_run("kubectl is not installed; run `make setup`")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """A real control plane with a management cluster's controllers, shared by the whole session."""
+    folder = tmp_path_factory.mktemp("api-server")
+    with hosted(
+        EmbeddedCluster(
+            folder, durable=False, controllers=MANAGEMENT_CONTROLLERS, name="tests", binary=kube_binary
+        )
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def second_api_server(
+    kube_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedCluster]:
+    """Another control plane, with the controllers of a downstream cluster."""
+    folder = tmp_path_factory.mktemp("second-api-server")
+    with hosted(
+        EmbeddedCluster(
+            folder, durable=False, controllers=DOWNSTREAM_CONTROLLERS, name="downstream", binary=kube_binary
+        )
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def admin(api_server: EmbeddedCluster) -> AsyncIterator[Client]:
+    """A client of ``api_server`` that may do everything."""
+    transport = HttpTransport(api_server.access)
+    yield Client(transport)
+    await transport.close()
+
+
+@pytest.fixture
+async def second_admin(second_api_server: EmbeddedCluster) -> AsyncIterator[Client]:
+    """A client of ``second_api_server`` that may do everything."""
+    transport = HttpTransport(second_api_server.access)
+    yield Client(transport)
+    await transport.close()
+
+
+@pytest.fixture
+async def namespace(admin: Client) -> str:
+    """A new namespace of ``api_server``, the test's own. It goes with the server."""
+    name = f"test-{uuid4().hex[:12]}"
+    await admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    return ports.free_port()

@@ -1,0 +1,42 @@
+"""Runs an embedded cluster on an event loop of its own, so that tests on other loops share it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from outrider.kube.embedded.cluster import EmbeddedCluster
+
+T = TypeVar("T")
+
+_START = 120.0
+_STOP = 60.0
+
+
+@contextmanager
+def hosted(cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """Starts the cluster in a thread for the length of the block; its children die with that thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=_serve, args=(loop,), name="embedded cluster", daemon=True)
+    thread.start()
+    try:
+        _call(loop, cluster.start(), _START)
+        try:
+            yield cluster
+        finally:
+            _call(loop, cluster.stop(), _STOP)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_STOP)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], timeout: float) -> T:
+    return asyncio.run_coroutine_threadsafe(work, loop).result(timeout)
