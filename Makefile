@@ -24,10 +24,10 @@ demo: setup
 	@$(RUN) outrider up --demo 2
 
 test: setup
-	@$(RUN) python -m pytest -p tools.not_run -m 'not long' $(ARGS)
+	@$(RUN) python -m pytest -m 'not long' $(ARGS)
 
 test-long: setup
-	@$(RUN) python -m pytest -p tools.not_run --timeout=3600 $(ARGS)
+	@$(RUN) python -m pytest --timeout=3600 $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

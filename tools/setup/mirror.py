@@ -8,7 +8,6 @@ import http.client
 import os
 import re
 import tempfile
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -85,8 +84,7 @@ def _download(url: str, file: BinaryIO, largest: int) -> str:
                 digest.update(block)
                 file.write(block)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise SetupError(f"{public(url)} could not be fetched: {reason}. Check OUTRIDER_KUBE_URL.") from error
+        raise SetupError(f"{public(url)} could not be fetched: {error}. Check OUTRIDER_KUBE_URL.") from error
     if promised is not None and promised.isdecimal() and size != int(promised):
         raise SetupError(f"{public(url)} promised {promised} bytes and sent {size}; run `make setup` again")
     return digest.hexdigest()
