@@ -1,0 +1,1 @@
+"""Clusters: their records, registration, the agent's manifest, inventory, connection and kubeconfigs."""
