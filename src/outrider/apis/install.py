@@ -1,0 +1,89 @@
+"""Installs the CRDs of all our kinds in the management cluster, and waits until they are served."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from outrider.apis.crd import custom_resource_definition
+from outrider.apis.kinds import KINDS
+from outrider.kube.builtin import CRDS
+from outrider.kube.client import Client
+from outrider.kube.errors import ApiError
+from outrider.kube.kind import Kind
+from outrider.kube.transport import Request
+
+_OK = 200
+
+
+class InstallError(Exception):
+    """A CRD cannot be installed; the message says which, why, and what to do."""
+
+
+async def install(
+    client: Client, *, kinds: Iterable[Kind[Any]] = KINDS, timeout: float = 60.0, interval: float = 0.05
+) -> None:
+    """Server-side apply the CRDs of `kinds` and return once their objects can be listed.
+
+    Idempotent: an unchanged CRD is not written, a changed or older one is upgraded in place, one that is
+    being deleted is awaited and made again. `timeout` bounds the whole, `interval` is the pause between
+    two looks; both in seconds. Raises InstallError, or the KubeError of a server that does not answer.
+    """
+    pending: set[str] = set()
+    try:
+        async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
+            for kind in kinds:
+                group.create_task(_install_one(client, kind, interval, pending))
+    except TimeoutError:
+        raise InstallError(
+            f"the API server did not begin to serve {', '.join(sorted(pending))} within {timeout:g} s;"
+            " see the conditions in `kubectl describe crd` and the API server's log"
+        ) from None
+    except* (InstallError, ApiError) as errors:
+        raise InstallError("; ".join(str(error) for error in _leaves(errors))) from None
+
+
+async def _install_one(client: Client, kind: Kind[Any], interval: float, pending: set[str]) -> None:
+    definition = custom_resource_definition(kind)
+    name = definition["metadata"]["name"]
+    pending.add(name)
+    while not _is_established(await _apply(client, definition)):
+        await asyncio.sleep(interval)
+    while not await _is_served(client, kind):
+        await asyncio.sleep(interval)
+    pending.discard(name)
+
+
+async def _apply(client: Client, definition: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return await client.apply(CRDS, definition)
+    except ApiError as error:
+        raise InstallError(
+            f"cannot install CRD {definition['metadata']['name']}: {error.message};"
+            " another product may own a CRD of this name in the management cluster"
+        ) from None
+
+
+def _is_established(stored: dict[str, Any]) -> bool:
+    """Whether the API server has taken the CRD in; raises InstallError where it never will."""
+    if stored["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = {one["type"]: one for one in stored.get("status", {}).get("conditions") or []}
+    names = conditions.get("NamesAccepted", {})
+    if names.get("status") == "False":
+        raise InstallError(
+            f"cannot install CRD {stored['metadata']['name']}: {names.get('message', 'its names are taken')};"
+            " remove the CRD that has these names"
+        )
+    return bool(conditions.get("Established", {}).get("status") == "True")
+
+
+async def _is_served(client: Client, kind: Kind[Any]) -> bool:
+    response = await client.raw(Request(method="GET", path=f"{kind.path()}?limit=1", headers=[], body=b""))
+    return response.status == _OK
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

@@ -1,0 +1,38 @@
+"""The features that this server knows, as data (spec: auth §6.3, clusters §7)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A known feature. A change of a `dynamic` one takes effect without a restart."""
+
+    name: str
+    default: bool
+    dynamic: bool
+    description: str
+
+
+DEFINITIONS: tuple[Definition, ...] = (
+    Definition("crt-token-ttl-rotation", True, True, "Registration tokens expire and are rotated."),
+    Definition(
+        "cluster-agent-scheduling-customization", False, True, "Agents get a priority and disruption budget."
+    ),
+    Definition("hide-local-auth-provider", False, True, "Local users cannot sign in."),
+    Definition("token-hashing", True, True, "Secrets of tokens are stored as hashes; cannot be turned off."),
+    Definition("v3-public", True, False, "Serve sign-in under /v3-public too."),
+    Definition("multi-cluster-management", True, False, "Manage clusters other than this one."),
+    Definition("cluster-shell", True, False, "Offer a kubectl shell for each cluster."),
+    Definition("node-shell", True, False, "Offer a shell on nodes."),
+    Definition("pod-shell", True, False, "Allow commands and shells in pods."),
+    Definition("fleet", True, False, "Deploy from Git to clusters."),
+    Definition("continuous-delivery", True, False, "Show delivery from Git in the user interface."),
+)
+
+# Always on, whatever is asked for: a stored secret must never be readable.
+LOCKED: dict[str, bool] = {"token-hashing": True}
+
+# Once known to the reference and accepted without effect.
+RETIRED: frozenset[str] = frozenset(
+    {"external-rules", "auth", "ui-sql-cache", "dashboard", "monitoringv1", "embedded-cluster-api", "proxy"}
+)
