@@ -38,8 +38,9 @@ async def install(
             f"the API server did not begin to serve {', '.join(sorted(pending))} within {timeout:g} s;"
             " see the conditions in `kubectl describe crd` and the API server's log"
         ) from None
-    except* (InstallError, ApiError) as errors:
-        raise InstallError("; ".join(str(error) for error in _leaves(errors))) from None
+    except ExceptionGroup as errors:
+        # The first failure has cancelled the rest.
+        raise errors.exceptions[0] from None
 
 
 async def _install_one(client: Client, kind: Kind[Any], interval: float, pending: set[str]) -> None:
@@ -80,10 +81,3 @@ def _is_established(stored: dict[str, Any]) -> bool:
 async def _is_served(client: Client, kind: Kind[Any]) -> bool:
     response = await client.raw(Request(method="GET", path=f"{kind.path()}?limit=1", headers=[], body=b""))
     return response.status == _OK
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
