@@ -1,7 +1,7 @@
 """Installs the CRDs of all our kinds in the management cluster, and waits until they are served."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from outrider.apis.crd import custom_resource_definition
@@ -47,32 +47,35 @@ async def _install_one(client: Client, kind: Kind[Any], interval: float, pending
     definition = custom_resource_definition(kind)
     name = definition["metadata"]["name"]
     pending.add(name)
-    while not _is_established(await _apply(client, definition)):
-        await asyncio.sleep(interval)
-    while not await _is_served(client, kind):
-        await asyncio.sleep(interval)
+    await _until(lambda: _is_established(client, definition), interval)
+    await _until(lambda: _is_served(client, kind), interval)
     pending.discard(name)
 
 
-async def _apply(client: Client, definition: dict[str, Any]) -> dict[str, Any]:
+async def _until(check: Callable[[], Awaitable[bool]], interval: float) -> None:
+    while True:
+        if await check():
+            return
+        await asyncio.sleep(interval)
+
+
+async def _is_established(client: Client, definition: dict[str, Any]) -> bool:
+    """Apply the CRD; whether the API server has taken it in. Raises InstallError where it never will."""
+    name = definition["metadata"]["name"]
     try:
-        return await client.apply(CRDS, definition)
+        stored = await client.apply(CRDS, definition)
     except ApiError as error:
         raise InstallError(
-            f"cannot install CRD {definition['metadata']['name']}: {error.message};"
+            f"cannot install CRD {name}: {error.message};"
             " another product may own a CRD of this name in the management cluster"
         ) from None
-
-
-def _is_established(stored: dict[str, Any]) -> bool:
-    """Whether the API server has taken the CRD in; raises InstallError where it never will."""
     if stored["metadata"].get("deletionTimestamp"):
         return False
     conditions = {one["type"]: one for one in stored.get("status", {}).get("conditions") or []}
-    names = conditions.get("NamesAccepted", {})
-    if names.get("status") == "False":
+    accepted = conditions.get("NamesAccepted", {})
+    if accepted.get("status") == "False":
         raise InstallError(
-            f"cannot install CRD {stored['metadata']['name']}: {names.get('message', 'its names are taken')};"
+            f"cannot install CRD {name}: {accepted.get('message', 'its names are taken')};"
             " remove the CRD that has these names"
         )
     return bool(conditions.get("Established", {}).get("status") == "True")
