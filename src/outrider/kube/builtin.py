@@ -23,7 +23,7 @@ CONFIGMAPS = untyped("", "v1", "configmaps", "ConfigMap", namespaced=True)
 SERVICEACCOUNTS = untyped("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
 RESOURCEQUOTAS = untyped("", "v1", "resourcequotas", "ResourceQuota", namespaced=True)
 LIMITRANGES = untyped("", "v1", "limitranges", "LimitRange", namespaced=True)
-EVENTS = untyped("events.k8s.io", "v1", "events", "Event", namespaced=True)
+EVENTS = untyped("", "v1", "events", "Event", namespaced=True)
 
 DEPLOYMENTS = untyped("apps", "v1", "deployments", "Deployment", namespaced=True)
 DAEMONSETS = untyped("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
