@@ -1,7 +1,7 @@
 """The parts that all Kubernetes objects share: metadata, owner references, conditions, lists."""
 
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -68,12 +68,14 @@ class Object(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
 class Condition(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     """One status condition (contract: clusters-and-agents §0.4); times are RFC 3339 text or empty."""
 
-    type: str
-    status: str = "Unknown"
-    last_update_time: str = ""
-    last_transition_time: str = ""
-    reason: str = ""
-    message: str = ""
+    type: Annotated[str, msgspec.Meta(description="What the condition speaks of, such as Ready.")]
+    status: Annotated[str, msgspec.Meta(description="True, False or Unknown.")] = "Unknown"
+    last_update_time: Annotated[str, msgspec.Meta(description="When it was last written (RFC 3339).")] = ""
+    last_transition_time: Annotated[str, msgspec.Meta(description="When status last changed (RFC 3339).")] = (
+        ""
+    )
+    reason: Annotated[str, msgspec.Meta(description="Why, in one word for programs.")] = ""
+    message: Annotated[str, msgspec.Meta(description="Why, in a sentence for people.")] = ""
 
 
 class Rejected(NamedTuple):

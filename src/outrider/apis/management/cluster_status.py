@@ -41,7 +41,9 @@ class ComponentStatus(msgspec.Struct, rename="camel", kw_only=True, omit_default
 class ClusterInfo(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """The cluster in brief, for lists."""
 
-    machine_provider: Annotated[str, prop("Where its machines come from: imported, local, eks, …")] = ""
+    machine_provider: Annotated[
+        str, prop("Where its machines come from: imported, local, eks, and others")
+    ] = ""
     kubernetes_version: Annotated[str, prop("Version that its API server reports.")] = ""
     node_count: Annotated[int, prop("Number of nodes.")] = 0
     arch: Annotated[str, prop("Architecture of its nodes: amd64, arm64 or mixed.")] = ""
@@ -58,13 +60,13 @@ class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
     ] = []
     state: Annotated[
         str,
-        prop("The state that people see, computed from the conditions: pending, waiting, active, …"),
+        prop("The state that people see, computed from the conditions: pending, waiting, active, and others"),
     ] = ""
     connected: Annotated[bool | None, prop("Whether the cluster's agent is connected; true for 'local'.")] = (
         None
     )
     driver: Annotated[
-        str, prop("How the cluster is managed: imported, local, k3s, rke2, EKS, … Empty: undecided.")
+        str, prop("How the cluster is managed: imported, local, k3s, rke2, EKS and others. Empty: undecided.")
     ] = ""
     provider: Annotated[str, prop("Detected distribution, such as k3s, rke2, eks. Empty: unknown.")] = ""
     api_endpoint: Annotated[str, prop("URL of the cluster's own API server, as its agent sees it.")] = ""
