@@ -1,0 +1,200 @@
+"""The gateway process: builds the front door, keeps the link to control, serves until it is told to stop."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from outrider.gateway import listener
+from outrider.gateway.admission import Reception
+from outrider.gateway.audit import AuditPipe, NoAudit
+from outrider.gateway.backends import cluster_pool, control_pool
+from outrider.gateway.dispatch import Dispatcher
+from outrider.gateway.forwarding import Forwarding
+from outrider.gateway.listener import Listeners
+from outrider.gateway.metrics import Metrics
+from outrider.gateway.tunnels import TunnelRegistry
+from outrider.kit.backoff import Backoff
+from outrider.kube import kubeconfig
+from outrider.link.endpoint import Endpoint, LinkError, connect
+from outrider.link.messages import (
+    Admission,
+    Admit,
+    Beat,
+    CloseSessions,
+    Counters,
+    FromAgent,
+    Invalidate,
+    Resolve,
+    Serve,
+    SessionClosed,
+    SessionOpened,
+    ToAgent,
+    Verdict,
+)
+
+_log = structlog.get_logger("outrider.gateway")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+    tls: bool = True
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the gateway is told. Times are in seconds; `audit_descriptor` is an open pipe, -1 for none.
+
+    `ports_file` gets the ports as a JSON list once all listen.
+    """
+
+    listen: tuple[Address, ...]
+    link_socket: str
+    control_socket: str
+    kubeconfig: str
+    ports_file: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    audit_descriptor: int = -1
+    beat_seconds: float = 5.0
+    silence_seconds: float = 30.0
+    sweep_seconds: float = 5.0
+    drain_seconds: float = 2.0
+
+
+class Gateway:
+    """The front door. `run` serves until `stop` is called."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._endpoint: Endpoint | None = None
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._metrics = Metrics()
+        self._audit = AuditPipe(config.audit_descriptor) if config.audit_descriptor >= 0 else NoAudit()
+        self._tunnels = TunnelRegistry(self._send, silence=config.silence_seconds)
+        self._reception = Reception(self._send, self._tunnels)
+        self._local = cluster_pool(kubeconfig.load(config.kubeconfig))
+        self._control = control_pool(Path(config.control_socket))
+        self._dispatcher = Dispatcher(
+            self._send,
+            self._tunnels,
+            local=self._local,
+            control=self._control,
+            tunnel=self._reception.receive,
+            forwarding=Forwarding(config.trusted_proxies),
+            audit=self._audit,
+            metrics=self._metrics,
+            beat_seconds=config.beat_seconds,
+        )
+        self._listeners = Listeners(self._dispatcher)
+
+    def stop(self) -> None:
+        """Ends `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serves."""
+        async with asyncio.TaskGroup() as tasks:
+            link = tasks.create_task(self._keep_link())
+            sweeper = tasks.create_task(self._sweep())
+            await self._first_of(self._ready.wait(), self._stopping.wait())
+            if not self._stopping.is_set():
+                await self._listen()
+                await self._stopping.wait()
+            await self._drain()
+            link.cancel()
+            sweeper.cancel()
+
+    async def _first_of(self, *waits: "asyncio.coroutines._CoroutineLike[bool]") -> None:  # type: ignore[name-defined]
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+    async def _listen(self) -> None:
+        ports = [await self._listeners.listen(a.host, a.port, tls=a.tls) for a in self._config.listen]
+        if self._config.ports_file:
+            partial = Path(self._config.ports_file + ".new")
+            partial.write_bytes(msgspec.json.encode(ports))
+            partial.rename(self._config.ports_file)
+        _log.info("listening", ports=ports)
+
+    async def _drain(self) -> None:
+        await self._listeners.close()
+        deadline = asyncio.get_running_loop().time() + self._config.drain_seconds
+        for connection in list(self._dispatcher.connections):
+            if connection.idle:
+                connection.close()
+        while self._dispatcher.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        for connection in list(self._dispatcher.connections):
+            connection.abort("the server stops")
+        self._tunnels.close()
+        await self._local.close()
+        await self._control.close()
+        if isinstance(self._audit, AuditPipe):
+            self._audit.close()
+
+    # the link to control
+
+    def _send(self, message: Resolve | Admit | SessionOpened | SessionClosed | FromAgent | Counters) -> None:
+        if self._endpoint is None or self._endpoint.closed:
+            return  # who waits for an answer times out; sessions are announced anew once the link is back
+        try:
+            self._endpoint.send(message)
+        except LinkError as error:
+            _log.warning("message to control lost", error=str(error))
+
+    async def _keep_link(self) -> None:
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                self._endpoint = await connect(self._config.link_socket)
+                backoff.reset()
+                self._tunnels.announce()
+                async for message in self._endpoint:
+                    self._receive(message)
+            except LinkError as error:
+                _log.debug("no link to control", error=str(error))
+            finally:
+                endpoint, self._endpoint = self._endpoint, None
+                if endpoint is not None:
+                    endpoint.start_closing()
+                self._dispatcher.verdicts.on_link_lost()
+            await asyncio.sleep(backoff.next())
+
+    def _receive(self, message: object) -> None:
+        match message:
+            case Verdict():
+                self._dispatcher.verdicts.on_verdict(message)
+            case Beat():
+                self._dispatcher.verdicts.on_beat(message)
+            case Invalidate():
+                self._dispatcher.verdicts.on_invalidate(message)
+            case Admission():
+                self._reception.on_admission(message)
+            case ToAgent():
+                self._tunnels.on_message(message)
+            case CloseSessions():
+                self._tunnels.on_close(message)
+            case Serve():
+                self._listeners.use(message)
+                self._ready.set()
+            case _:
+                _log.warning("unexpected message from control", type=type(message).__name__)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._config.sweep_seconds)
+            listener.sweep(self._dispatcher.connections, loop.time())
+            self._tunnels.sweep()
+            self._dispatcher.verdicts.sweep()
+            self._local.sweep()
+            self._control.sweep()
+            connections = len(self._dispatcher.connections)
+            tunnels = sum(1 for _ in self._tunnels)
+            self._send(Counters(values=self._metrics.values(connections=connections, tunnels=tunnels)))

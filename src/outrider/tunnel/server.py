@@ -1,0 +1,181 @@
+"""The server's end of a tunnel: sends requests to an agent and hands its answers to responders."""
+
+from outrider.kit import http1
+from outrider.tunnel import frames
+from outrider.tunnel.exchange import Responder
+from outrider.tunnel.flow import Receiver, Sender
+from outrider.tunnel.frames import FIN, FrameError, Request
+from outrider.tunnel.mux import Mux
+
+MAX_STREAM = 0xFFFFFFFF
+OVERDRAFT = 1 << 20
+"""Bytes beyond its credit that an agent may send before it is taken for hostile."""
+
+
+class ServerStream:
+    """One request in flight; an Upstream for its responder."""
+
+    __slots__ = (
+        "_allowed",
+        "_claim",
+        "_done",
+        "_headed",
+        "_paused",
+        "_receiver",
+        "_sender",
+        "_session",
+        "id",
+        "responder",
+    )
+
+    def __init__(self, session: "ServerSession", number: int, responder: Responder) -> None:
+        self.id = number
+        self.responder = responder
+        self._session = session
+        self._receiver = Receiver()
+        self._sender = Sender()
+        self._allowed = frames.INITIAL_WINDOW + OVERDRAFT
+        self._headed = False
+        self._paused = False
+        self._done = False
+
+    # Upstream: the request's body
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Passes on body bytes; pauses the responder when credit or the socket runs out."""
+        if self._done or not data:
+            return
+        session = self._session
+        session.send_frame(frames.DATA, self.id, data)
+        self._sender.credit -= len(data)
+        if self._sender.credit <= 0 or session.blocked:
+            self._hold()
+
+    def finish(self) -> None:
+        """The request's body is complete."""
+        if not self._done:
+            self._session.send_frame(frames.DATA | FIN, self.id)
+
+    def reset(self) -> None:
+        """Gives the request up."""
+        if not self._done:
+            self._forget()
+            self._session.send_frame(frames.RESET, self.id)
+
+    def pause(self) -> None:
+        """Grants no more credit."""
+        self._receiver.pause()
+
+    def resume(self) -> None:
+        """Grants what has gathered."""
+        self._grant(self._receiver.resume())
+
+    # Stream: frames from the agent
+
+    def on_frame(self, kind: int, fin: int, payload: memoryview) -> None:
+        """One frame of the response."""
+        if kind == frames.HEAD:
+            self._on_head(fin, payload)
+        elif kind == frames.DATA:
+            self._on_data(fin, payload)
+        elif kind == frames.TRAILERS:
+            self._on_trailers(payload)
+        elif kind == frames.WINDOW:
+            self._sender.grant(payload)
+            self.on_writable()
+        elif kind == frames.RESET:
+            self._forget()
+            self.responder.on_reset(bytes(payload[:300]).decode("utf-8", "replace") or "reset by the agent")
+        else:
+            raise FrameError(f"frame type {kind} does not belong to a response")
+
+    def _on_head(self, fin: int, payload: memoryview) -> None:
+        status, length, lines, body = frames.parse_heading(payload)
+        if self._headed or len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
+            raise FrameError("response head is repeated, too large or malformed")
+        self._headed = status >= 200 or status == 101
+        if fin:
+            self._forget()
+        self.responder.on_head(status, length, lines, body, bool(fin))
+        self._account(len(body))
+
+    def _on_data(self, fin: int, payload: memoryview) -> None:
+        if not self._headed:
+            raise FrameError("body comes before its head")
+        if fin:
+            self._forget()
+        if payload:
+            self.responder.on_data(payload)
+            self._account(len(payload))
+        if fin:
+            self.responder.on_end(b"")
+
+    def _on_trailers(self, payload: memoryview) -> None:
+        lines = bytes(payload)
+        if not self._headed or len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
+            raise FrameError("trailers are out of place or malformed")
+        self._forget()
+        self.responder.on_end(lines)
+
+    def _account(self, size: int) -> None:
+        self._allowed -= size
+        if self._allowed < 0:
+            raise FrameError("more bytes than were granted")
+        if size:
+            self._grant(self._receiver.consumed(size))
+
+    def _grant(self, credit: int) -> None:
+        if credit and not self._done:
+            self._allowed += credit
+            self._session.send_frame(frames.WINDOW, self.id, frames.CREDIT.pack(credit))
+
+    # life
+
+    def on_writable(self) -> None:
+        """Credit or room has come back."""
+        if self._paused and self._sender.credit > 0 and not self._session.blocked and not self._done:
+            self._paused = False
+            self.responder.resume_sending()
+        elif self._paused and self._session.blocked:
+            self._session.waiting.add(self)
+
+    def on_gone(self, reason: str) -> None:
+        """The tunnel is gone, and the response with it."""
+        if not self._done:
+            self._done = True
+            self.responder.on_reset(reason)
+
+    def _hold(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.responder.pause_sending()
+        if self._session.blocked:
+            self._session.waiting.add(self)
+
+    def _forget(self) -> None:
+        self._done = True
+        self._session.streams.pop(self.id, None)
+        self._session.waiting.discard(self)
+
+
+class ServerSession(Mux):
+    """A tunnel as the gateway sees it: a Backend that reaches one cluster.
+
+    `id` is unique in this process. Control messages from the agent go to `receive`, bytes of JSON.
+    """
+
+    def __init__(self, number: int, cluster: str) -> None:
+        super().__init__()
+        self.id = number
+        self.cluster = cluster
+        self._next = 0
+
+    def open(self, request: Request, claim: bytes, responder: Responder) -> ServerStream:
+        """Sends a request down the tunnel."""
+        number = self._next = self._next % MAX_STREAM + 1
+        while number in self.streams:
+            number = self._next = self._next % MAX_STREAM + 1
+        stream = self.streams[number] = ServerStream(self, number, responder)
+        kind = frames.OPEN | FIN if request.length == 0 and not request.upgrade else frames.OPEN
+        self.send_frame(kind, number, frames.opening(claim, request))
+        return stream

@@ -1,0 +1,104 @@
+"""How a tunnel comes to be: the server adopts an accepted connection, the agent dials."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import TypeVar
+
+import picows
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from outrider.tunnel.agent import AgentSession
+from outrider.tunnel.mux import Mux
+
+MAX_WEBSOCKET_MESSAGE = 4 << 20
+"""Bytes in one WebSocket message: a batch plus one frame of the largest size, generously."""
+
+M = TypeVar("M", bound=Mux)
+_log = logging.getLogger("outrider.tunnel")
+_log.setLevel(logging.WARNING)
+
+
+class DialError(Exception):
+    """The tunnel could not be opened; `status` is the server's HTTP status, 0 when there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def adopt(transport: asyncio.Transport, head: bytes, session: Mux) -> None:
+    """Turns an accepted connection into a tunnel.
+
+    `head` is the whole head of the WebSocket handshake, blank line included; it is answered from here.
+    """
+    protocol = WSProtocol(
+        None,  # host and path are a client's business
+        None,
+        False,  # server side
+        lambda _request: session,
+        _log,
+        True,  # an exception in a callback ends the connection
+        10.0,  # handshake time-out, seconds
+        False,  # liveness is ours: contract, clusters-and-agents §3.7
+        30.0,
+        10.0,
+        picows.WSAutoPingStrategy.PING_WHEN_IDLE,
+        False,  # pongs are ours too: they carry no payload
+        MAX_WEBSOCKET_MESSAGE,
+        None,
+        16 * 1024,
+    )
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    at = 0
+    while at < len(head):
+        room = protocol.get_buffer(-1)
+        part = head[at : at + len(room)]
+        room[: len(part)] = part
+        protocol.buffer_updated(len(part))
+        at += len(part)
+
+
+async def dial(
+    url: str,
+    ssl_context: ssl.SSLContext | None,
+    headers: Mapping[str, str],
+    session: AgentSession,
+    *,
+    timeout: float = 10.0,
+    proxy: str | None = None,
+) -> AgentSession:
+    """Opens a tunnel to a server replica; raises DialError with the server's words when it refuses."""
+    try:
+        async with asyncio.timeout(timeout):
+            await picows.ws_connect(
+                lambda: session,
+                url,
+                ssl_context=ssl_context,
+                extra_headers=dict(headers),
+                enable_auto_pong=False,
+                enable_auto_ping=False,
+                max_frame_size=MAX_WEBSOCKET_MESSAGE,
+                logger_name=_log,
+                websocket_handshake_timeout=timeout,
+                use_aiofastnet=True,
+                proxy=proxy,
+                max_redirects=0,  # a redirect must not carry the registration token elsewhere
+            )
+    except picows.WSError as error:
+        raise _refused(error) from error
+    except (OSError, ssl.SSLError, TimeoutError) as error:
+        raise DialError(f"cannot connect to {url}: {error or 'timed out'}") from error
+    return session
+
+
+def _refused(error: picows.WSError) -> DialError:
+    response = getattr(error, "response", None)
+    if response is None:
+        return DialError(f"the server did not open a tunnel: {error}")
+    text = (getattr(error, "raw_body", None) or b"")[:300].decode("utf-8", "replace").strip()
+    return DialError(
+        f"the server refused the tunnel: {int(response.status)} {text}".rstrip(), int(response.status)
+    )

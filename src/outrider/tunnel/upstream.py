@@ -1,0 +1,298 @@
+"""One kept-alive HTTP/1.1 connection to a server, as a protocol: one request at a time, callbacks only."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httptools
+
+from outrider.kit import http1
+from outrider.tunnel.exchange import Responder, Upstream
+from outrider.tunnel.frames import Request
+
+if TYPE_CHECKING:
+    from outrider.tunnel.pool import UpstreamPool
+
+_NOTHING = Request(b"")
+
+
+class UpstreamConnection(asyncio.Protocol, Upstream):
+    """A connection of a pool; while a request runs on it, that request's Upstream.
+
+    Responses are parsed strictly by llhttp and handed on as decoded parts: status, length, end-to-end lines, body.
+    When a kept connection turns out to be dead, or its credential stale, before anything of a repeatable request
+    was answered, the request is run once more and this object passes its calls on.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_claim",
+        "_done",
+        "_head",
+        "_headed",
+        "_keep",
+        "_length",
+        "_lines",
+        "_paused",
+        "_pool",
+        "_raw",
+        "_request",
+        "_retry",
+        "_sent",
+        "_successor",
+        "_trailers",
+        "_transport",
+        "_used",
+        "idle_since",
+        "parser",
+        "responder",
+    )
+
+    def __init__(self, pool: "UpstreamPool") -> None:
+        self.responder: Responder | None = None
+        self.idle_since = 0.0
+        self.parser = httptools.HttpResponseParser(self)
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._successor: Upstream | None = None
+        self._request = _NOTHING
+        self._claim = b""
+        self._used = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head: tuple[int, int, bytes] | None = None
+        self._headed = False
+        self._lines: list[bytes] = []
+        self._trailers: list[bytes] = []
+        self._body: list[bytes] = []
+        self._length = -1
+        self._sent = self._request.length == 0 and not self._request.upgrade
+        self._done = self._raw = self._keep = self._paused = self._retry = self._chunked = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is up."""
+        self._transport = transport  # type: ignore[assignment]
+        self._pool.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the response."""
+        responder = self.responder
+        if responder is None:
+            return self.abort()  # nobody asked: the server and we disagree about where a response ends
+        if self._raw:
+            return responder.on_data(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._body.append(data[switch.args[0] :])
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError, ValueError):
+            return self._fail("the server's answer is not valid HTTP")
+        return self._deliver(responder)
+
+    def eof_received(self) -> bool:
+        """The server closes; a body that ends with the connection is complete now."""
+        if self._headed and not self._done and self._length == -1 and not self._chunked and not self._raw:
+            self._done = True
+            if self.responder is not None:
+                self._deliver(self.responder)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._transport = None
+        self._pool.lost(self)
+        responder, self.responder = self.responder, None
+        if responder is None:
+            return
+        if self._raw:
+            return responder.on_end(b"")
+        if self._used and not self._headed and self._request.repeatable:
+            return self._again(responder, fresh=True)
+        return responder.on_reset("the connection to the server broke off")
+
+    def pause_writing(self) -> None:
+        """The server takes no more."""
+        if self.responder is not None:
+            self.responder.pause_sending()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self.responder is not None:
+            self.responder.resume_sending()
+
+    # Upstream
+
+    def start(self, request: Request, claim: bytes, block: bytes, responder: Responder) -> None:
+        """Sends a request's head; `block` is its credential."""
+        self.responder = responder
+        self._request = request
+        self._claim = claim
+        self._begin()
+        if request.upgrade:
+            framing = b"connection: Upgrade\r\nupgrade: " + request.upgrade + b"\r\n"
+        else:
+            framing = http1.request_framing(request.length)
+        if self._transport is None:
+            return self.connection_lost(None)
+        return self._transport.write(b"".join((request.head, self._pool.host_line, block, framing, b"\r\n")))
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Passes on bytes of the request's body."""
+        if self._transport is not None and data:
+            chunked = self._request.length < 0 and not self._raw
+            self._transport.write(http1.chunk(data) if chunked else data)
+
+    def finish(self) -> None:
+        """The request's body is complete. In raw mode the client has closed."""
+        if self._transport is None:
+            return
+        if self._raw:
+            self._transport.close()
+        elif self._request.length < 0:
+            self._transport.write(http1.LAST_CHUNK)
+        self._sent = True
+
+    def reset(self) -> None:
+        """Nobody waits any more: the connection cannot be used again."""
+        if self._successor is not None:
+            return self._successor.reset()
+        self.responder = None
+        return self.abort()
+
+    def pause(self) -> None:
+        """Stops reading."""
+        if self._successor is not None:
+            return self._successor.pause()
+        if self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        return None
+
+    def resume(self) -> None:
+        """Reads again."""
+        if self._successor is not None:
+            return self._successor.resume()
+        if self._transport is not None and self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return None
+
+    def close(self) -> None:
+        """Closes an idle connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drops the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        """Another message; after a complete response there must be none."""
+        if self._done:
+            raise ValueError("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or a trailer when the body has come."""
+        lower = name.lower()
+        if lower in http1.HOP_BY_HOP:
+            self._chunked |= lower == b"transfer-encoding"
+            return
+        if self._headed:
+            if lower != b"content-length":
+                self._trailers.append(b"%b: %b\r\n" % (name, value))
+        elif lower == b"content-length":
+            self._length = int(value)
+        else:
+            self._lines.append(b"%b: %b\r\n" % (name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        status = self.parser.get_status_code()
+        lines, self._lines = b"".join(self._lines), []
+        if len(lines) > http1.MAX_HEAD:
+            raise ValueError("head is too large")
+        if status < 200 and status != 101:
+            if self.responder is not None:
+                self.responder.on_head(status, 0, lines, b"", False)
+            return
+        if status == 101 and not self._request.upgrade:
+            raise ValueError("switches protocols though nobody asked")
+        self._headed = True
+        self._raw = status == 101
+        self._head = (status, 0 if status in {204, 304} and self._length < 0 else self._length, lines)
+        if status == 401 and self._pool.credentials.rejected(self._claim):
+            self._retry = True
+        if self._request.head.startswith(b"HEAD "):
+            self._done = self._keep = True
+
+    def on_body(self, data: bytes) -> None:
+        """Bytes of the body, without their chunks' framing."""
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """The response is complete (an informational one, too)."""
+        if self._headed and not self._raw:
+            self._done = True
+            self._keep = self.parser.should_keep_alive()
+
+    # inside
+
+    def _deliver(self, responder: Responder) -> None:
+        if self._retry:
+            return self._retry_when_done(responder)
+        body = self._body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        if body:
+            self._body = []
+        done = self._done and not self._raw
+        trailers = b"".join(self._trailers) if self._trailers else b""
+        head, self._head = self._head, None
+        if done:
+            self._over()
+        if head is not None:
+            last = done and not trailers
+            responder.on_head(*head, data, last)
+            if last:
+                return None
+        elif data:
+            responder.on_data(data)
+        if done:
+            responder.on_end(trailers)
+        return None
+
+    def _retry_when_done(self, responder: Responder) -> None:
+        self._body = []
+        if not self._done:
+            return None
+        self._keep = False  # this object will stand for the second attempt
+        self._over()
+        if self._request.repeatable:
+            return self._again(responder, fresh=False)
+        return responder.on_reset("the credential for you was refused and is being renewed; try again")
+
+    def _over(self) -> None:
+        self.responder = None
+        if self._paused:
+            self.resume()
+        if self._request.head.startswith(b"HEAD "):
+            self.parser = httptools.HttpResponseParser(self)
+        if self._keep and self._sent and not self._raw:
+            self._used = True
+            self._pool.release(self)
+        elif self._transport is not None:
+            self._transport.close()
+
+    def _again(self, responder: Responder, *, fresh: bool) -> None:
+        self._successor = self._pool.open_later(self._request, self._claim, responder, fresh=fresh)
+
+    def _fail(self, reason: str) -> None:
+        responder, self.responder = self.responder, None
+        self.abort()
+        if responder is not None:
+            responder.on_reset(reason)
