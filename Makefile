@@ -35,7 +35,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(RUN) python -m pytest -q tests/unit/repo
-	@if [ -f tools/generate.py ]; then echo '$(BIN)/python tools/generate.py --check'; $(BIN)/python tools/generate.py --check; fi
+	$(BIN)/python tools/generate.py --check
 
 format: setup
 	$(BIN)/ruff check --fix-only --quiet .
