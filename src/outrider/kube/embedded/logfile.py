@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -21,11 +22,9 @@ def bound(log: Path, limit: int = MAX_BYTES) -> bool:
             return False
     except FileNotFoundError:
         return False
-    previous = log.with_name(log.name + ".1")
-    # The end is what somebody will look for, should the log have grown far past the limit.
-    with log.open("rb") as source, _private(previous) as target:
-        source.seek(-limit, os.SEEK_END)
-        shutil.copyfileobj(source, target, 1024 * 1024)
+    # A full disk is no reason to keep the big file: then its end is lost, and the child runs on.
+    with contextlib.suppress(OSError):
+        _keep_end(log, log.with_name(log.name + ".1"), limit)
     os.truncate(log, 0)
     return True
 
@@ -40,6 +39,13 @@ def tail(log: Path, lines: int = 12, limit: int = 16 * 1024) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def _keep_end(log: Path, previous: Path, limit: int) -> None:
+    # The end is what somebody will look for, should the log have grown far past the limit.
+    with log.open("rb") as source, _private(previous) as target:
+        source.seek(-limit, os.SEEK_END)
+        shutil.copyfileobj(source, target, 1024 * 1024)
 
 
 def _private(path: Path) -> BinaryIO:

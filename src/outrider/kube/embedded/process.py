@@ -44,6 +44,8 @@ class Policy:
     live_timeout: float = 5.0
     # A busy server must not be killed for being slow: only one that stays silent for half a minute.
     live_failures: int = 6
+    # A server that is still starting cannot answer: before its first answer, silence counts from here on.
+    starting_grace: float = 90.0
     restart_delay: float = 0.1
     restart_delay_max: float = 10.0
     # After this long a run counts as good, and the next restart comes after the first delay again.
@@ -65,8 +67,13 @@ class SupervisedProcess:
         self._policy = policy
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
-        self._exit_code: int | None = None
-        self.restarts = 0
+        self._ends = 0
+        self._last_code: int | None = None
+
+    @property
+    def restarts(self) -> int:
+        """How often the child has ended since ``start``."""
+        return self._ends
 
     @property
     def pid(self) -> int | None:
@@ -83,15 +90,15 @@ class SupervisedProcess:
 
         Raises ``ProcessFailedError`` when it ends first, or after ``timeout`` seconds.
         """
-        restarts = self.restarts
+        ends = self._ends
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._exit_code is None and self.restarts == restarts:
+                while self._ends == ends:
                     if self._probe is None or await self._probe.ready(self._policy.live_timeout):
                         return
                     await asyncio.sleep(self._policy.ready_poll)
-        if self._exit_code is not None or self.restarts != restarts:
-            raise ProcessFailedError(self._failure(f"ended with code {self._exit_code} while starting"))
+        if self._ends != ends:
+            raise ProcessFailedError(self._failure(f"ended with code {self._last_code} while starting"))
         raise ProcessFailedError(self._failure(f"was not ready within {timeout:g} seconds"))
 
     async def stop(self) -> None:
@@ -111,32 +118,39 @@ class SupervisedProcess:
         logfile.bound(self._log_path)
         self._child = Child(self._command, self._log_path)
         leftovers.record(self._pid_file, self._child.pid)
-        self._exit_code = None
 
     async def _supervise(self) -> None:
         backoff = Backoff(self._policy.restart_delay, self._policy.restart_delay_max, jitter=0.5)
-        while self._child:
+        while True:
             started = time.monotonic()
-            self._exit_code = await self._watch(self._child)
-            self._child.close()
-            self._child = None
+            if self._child:
+                self._last_code = await self._watch(self._child)
+                self._child.close()
+                self._child = None
+                self._ends += 1
             if time.monotonic() - started > self._policy.settled_after:
                 backoff.reset()
             delay = backoff.next()
-            _log.warning("%s ended with code %s; restart in %.1f s", self.role, self._exit_code, delay)
+            _log.warning("%s ended with code %s; restart in %.1f s", self.role, self._last_code, delay)
             await asyncio.sleep(delay)
-            self.restarts += 1
-            self._spawn()
+            try:
+                self._spawn()
+            except OSError:
+                # Out of memory, disk or processes for a moment: supervision must outlive that.
+                _log.exception("%s could not be started; trying again", self.role)
 
     async def _watch(self, child: Child) -> int:
         """Waits for the child's end, brings it about when the child stays silent; returns the exit code."""
-        silent = 0
+        started, silent, answered = time.monotonic(), 0, False
         while True:
             code = await child.wait(self._policy.live_interval)
             if code is not None:
                 return code
             logfile.bound(self._log_path)
-            silent = 0 if await self._alive() else silent + 1
+            if await self._alive():
+                silent, answered = 0, True
+            elif answered or time.monotonic() - started > self._policy.starting_grace:
+                silent += 1
             if silent >= self._policy.live_failures:
                 _log.error("%s has not answered %d probes in a row; restarting it", self.role, silent)
                 return await child.stop(self._policy.stop_grace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -13,6 +14,9 @@ from pathlib import Path
 from outrider.kube.embedded.commands import Command
 
 _PR_SET_PDEATHSIG = 1
+
+# Seconds that a killed process may need to be gone: more only when the kernel itself is stuck.
+_KILL_BOUND = 5.0
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -25,7 +29,12 @@ class Child:
 
     def __init__(self, command: Command, log: Path) -> None:
         self._process = _popen(command, log)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = -1
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -59,14 +68,15 @@ class Child:
         code = await self.wait(grace)
         if code is None:
             self.signal(signal.SIGKILL)
-            code = await asyncio.shield(asyncio.to_thread(self._process.wait))
-        return code
+            code = await self.wait(_KILL_BOUND)
+        return -signal.SIGKILL if code is None else code
 
     def close(self) -> None:
-        """Kills what still runs and lets go of the kernel's handle."""
+        """Kills what still runs and lets go of the kernel's handle; safe to call twice."""
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_BOUND)
         if self._pidfd >= 0:
-            self.signal(signal.SIGKILL)
-            self._process.wait()
             os.close(self._pidfd)
             self._pidfd = -1
 
