@@ -20,7 +20,7 @@ def checkout(tmp_path: Path) -> Callable[..., Places]:
         shutil.copyfile(ROOT / name, tmp_path / name)
 
     def make(**environ: str) -> Places:
-        own = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+        own = {"HOME": str(tmp_path), "OUTRIDER_CACHE": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
         return Places(tmp_path, {**own, **environ})
 
     return make

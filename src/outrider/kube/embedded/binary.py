@@ -35,7 +35,10 @@ def input_hash(source_dir: Path, version: str = KUBERNETES_VERSION) -> str:
 
 
 def cache_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CACHE_HOME/outrider/kube``, by default ``~/.cache/outrider/kube``."""
+    """``kube`` below ``$OUTRIDER_CACHE``, else below ``$XDG_CACHE_HOME/outrider`` or ``~/.cache/outrider``."""
+    own = environ.get("OUTRIDER_CACHE", "")
+    if own:
+        return Path(own).absolute() / "kube"
     base = environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base.startswith("/") else Path.home() / ".cache"
     return root / "outrider" / "kube"
