@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from outrider.kit import pki
 from outrider.kube.embedded.layout import Layout
@@ -97,7 +98,7 @@ class CertificateStore:
 
     def _ensure_authority(self, name: str, now: datetime) -> bool:
         path = self._layout.bundle(name)
-        authority = pki.read_credential(path)
+        authority = self._read_authority(path)
         if authority is None:
             renewed = pki.create_authority(f"{self._name} {name}", now=now)
         elif pki.near_expiry(authority.cert_pem, now=now):
@@ -108,6 +109,16 @@ class CertificateStore:
         pki.write_private(path, pki.to_bundle(renewed))
         self._publish(name, renewed.cert_pem)
         return True
+
+    @staticmethod
+    def _read_authority(path: Path) -> pki.Credential | None:
+        try:
+            return pki.read_credential(path)
+        except pki.PkiError as error:
+            raise pki.PkiError(
+                f"{path} is damaged ({error}); every credential of this cluster hangs on it: bring it back "
+                "from a backup, or delete it to issue everything anew (old kubeconfigs then stop working)"
+            ) from None
 
     def _publish(self, name: str, cert_pem: bytes) -> None:
         path = self._layout.certificate(name)

