@@ -1,0 +1,197 @@
+"""Puts the agent together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import aiofastnet
+
+from outrider import __version__
+from outrider.agent.credentials import ImpersonationAccounts
+from outrider.agent.dialer import Dialer, Tunnel
+from outrider.agent.errors import AgentError
+from outrider.agent.guard import AccountGuard
+from outrider.agent.inventory import Inventory
+from outrider.agent.keeper import AccountKeeper
+from outrider.agent.proxies import proxy_for
+from outrider.agent.reporter import Facts, Reporter
+from outrider.agent.settings import AgentSettings, read_file
+from outrider.agent.state import StateApplier
+from outrider.agent.trust import Trust
+from outrider.kit.backoff import Backoff
+from outrider.kit.tasks import TaskSupervisor
+from outrider.kube.client import Client
+from outrider.kube.kubeconfig import ClusterAccess
+from outrider.kube.tls import client_context
+from outrider.kube.transport import HttpTransport
+from outrider.tunnel import session
+from outrider.tunnel.agent import AgentSession
+from outrider.tunnel.pool import UpstreamPool
+from outrider.tunnel.reports import ReportError, Resync, StateReport, decode_server_message, encode
+from outrider.tunnel.upstream import UpstreamConnection
+
+log = logging.getLogger(__name__)
+
+_SWEEP = 30.0
+
+
+class Agent:
+    """Everything that runs in the agent's process. Raises SettingsError when a mounted file is missing."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        loop = asyncio.get_running_loop()
+        authority = read_file(settings.service_account / "ca.crt", "the service account of the pod").encode()
+        server = f"https://{settings.kubernetes_address}"
+        anonymous = ClusterAccess(server=server, ca_pem=authority)
+        itself = ClusterAccess(server=server, ca_pem=authority, token_file=settings.service_account / "token")
+        self._settings = settings
+        self._transport = HttpTransport(itself, max_connections=8)
+        self._prover = HttpTransport(anonymous, max_connections=8)
+        client = Client(self._transport, field_manager="outrider-agent", max_retries=2)
+        self._accounts = ImpersonationAccounts(AccountKeeper(client), self._prover, now=loop.time)
+        self._guard = AccountGuard(client, self._accounts)
+        self._pool = UpstreamPool(
+            connector(settings, client_context(anonymous)), self._accounts, host=settings.kubernetes_address
+        )
+        self._reporter = Reporter(secrets.token_hex(8), agent_version=__version__)
+        self._inventory = Inventory(
+            client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
+        )
+        self._state = StateApplier(client, self._tell, every=settings.resync_state_every)
+        trust = Trust(
+            settings.server,
+            expected=settings.ca_checksum,
+            strict=settings.strict_verify,
+            proxy=proxy_for(settings.server, settings.proxy_environment),
+        )
+        self._reporter.facts_changed(Facts(strict_tls=trust.pinned_only))
+        self._dialer = Dialer(
+            settings, trust, self._dial, opened=self._opened, gone=self._gone, now=loop.time
+        )
+        self._tunnels: list[AgentSession] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set. Raises AgentError when there is no use in going on."""
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "inventory": self._inventory.run,
+            "accounts": self._accounts.run,
+            "account guard": self._guard.run,
+            "desired state": self._state.run,
+            "idle connections": self._sweep,
+        }
+        try:
+            async with TaskSupervisor() as tasks:
+                for name, part in parts.items():
+                    tasks.start(name, part, restart=Backoff(1.0, 30.0))
+                dialing = asyncio.ensure_future(self._dialer.run())
+                stopping = asyncio.ensure_future(stop.wait())
+                try:
+                    await asyncio.wait((dialing, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if dialing.done():
+                        dialing.result()
+                    await self._drain()
+                finally:
+                    for task in (dialing, stopping):
+                        task.cancel()
+                    await asyncio.gather(dialing, stopping, return_exceptions=True)
+        finally:
+            await self._close()
+
+    async def _drain(self) -> None:
+        """Lets requests under way end, for a short time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.stop_within
+        # Streams end in callbacks of the data path, which tells nobody.
+        while any(tunnel.streams for tunnel in self._tunnels) and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def _close(self) -> None:
+        await self._accounts.close()
+        await self._pool.close()
+        await self._prover.close()
+        await self._transport.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            self._pool.sweep()
+
+    # tunnels
+
+    async def _dial(
+        self, url: str, context: ssl.SSLContext, headers: Mapping[str, str], *, proxy: str | None
+    ) -> Tunnel:
+        end = AgentSession(self._pool, self._receive)
+        return await session.dial(url, context, headers, end, proxy=proxy)
+
+    def _opened(self, tunnel: Tunnel) -> None:
+        self._tunnels.append(cast(AgentSession, tunnel))
+        self._reporter.attach(tunnel)
+        if self._state.last is not None:
+            tunnel.send_message(encode(self._state.last))
+
+    def _gone(self, tunnel: Tunnel) -> None:
+        self._reporter.detach(tunnel)
+        self._tunnels = [other for other in self._tunnels if other is not tunnel]
+
+    def _receive(self, tunnel: AgentSession, body: bytes) -> None:
+        """A control message of the server's."""
+        try:
+            message = decode_server_message(body)
+        except ReportError as error:
+            log.warning("ignored a message of the server's: %s", error)
+            return
+        if isinstance(message, Resync):
+            self._reporter.resync(tunnel)
+        else:
+            self._state.offer(message)
+
+    def _tell(self, report: StateReport) -> None:
+        body = encode(report)
+        for tunnel in self._tunnels:
+            tunnel.send_message(body)
+
+
+def connector(
+    settings: AgentSettings, context: ssl.SSLContext
+) -> Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]:
+    """Opens connections to the cluster's own API server for the data path."""
+
+    async def connect(factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
+        _, connection = await cast(Any, aiofastnet).create_connection(
+            asyncio.get_running_loop(),
+            factory,
+            settings.kubernetes_host,
+            settings.kubernetes_port,
+            ssl=context,
+            server_hostname=settings.kubernetes_host,
+        )
+        return cast(UpstreamConnection, connection)
+
+    return connect
+
+
+async def run(settings: AgentSettings) -> int:
+    """Runs the agent until SIGTERM or SIGINT; returns the exit status.
+
+    1 means that the agent cannot work as it is set up, or had no tunnel for too long; the log says why.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await Agent(settings).run(stop)
+    except AgentError as error:
+        log.error("%s", error)  # noqa: TRY400  a reason, not a crash
+        return 1
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return 0
