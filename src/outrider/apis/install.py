@@ -26,7 +26,8 @@ async def install(
 
     Idempotent: an unchanged CRD is not written, a changed or older one is upgraded in place, one that is
     being deleted is awaited and made again. `timeout` bounds the whole, `interval` is the pause between
-    two looks; both in seconds. Raises InstallError, or the KubeError of a server that does not answer.
+    two looks; both in seconds. The API server holds back every POST to a kind that it has served for less
+    than 2 s, but no server-side apply: make first objects by apply. Raises InstallError, or the KubeError of a server that does not answer.
     """
     pending: set[str] = set()
     try:
