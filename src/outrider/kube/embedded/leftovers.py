@@ -14,7 +14,7 @@ def start_time(pid: int) -> str:
     """A process's start time in clock ticks since boot (``proc(5)``, stat field 22); "" when it is gone.
 
     With the process id it names one process for good: ids are used again, start times are not. A zombie
-    counts as gone: it holds no port and no file.
+    counts as gone, for it holds no port and no file, unless threads of it are still on their way out.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -22,7 +22,8 @@ def start_time(pid: int) -> str:
         return ""
     # The command name, in parentheses, may itself hold spaces and parentheses.
     fields = text.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]
+    state, threads, started = fields[0], int(fields[17]), fields[19]
+    return "" if state in "ZX" and threads <= 1 else started
 
 
 def record(pid_file: Path, pid: int) -> None:
