@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from outrider import __version__
 from outrider.agent.errors import AbandonedError, AgentError, TrustError
 from outrider.agent.proxies import proxy_for
 from outrider.agent.settings import AgentSettings, read_file
@@ -38,6 +39,9 @@ class Tunnel(Protocol):
 
     def close(self, reason: str) -> None:
         """Ends the tunnel."""
+
+    def drop(self, reason: str) -> None:
+        """Cuts the tunnel without waiting for the server."""
 
     def send_message(self, body: bytes) -> None:
         """Sends a control message."""
@@ -126,7 +130,7 @@ class Dialer:
                 if tunnel.closed.done():
                     break
                 if self._now() - tunnel.heard > self._settings.silence:
-                    tunnel.close(f"nothing was heard for {self._settings.silence:g} s")
+                    tunnel.drop(f"nothing was heard for {self._settings.silence:g} s")
                     await asyncio.wait((tunnel.closed,), timeout=1.0)
                     break
                 tunnel.ping()
@@ -166,6 +170,7 @@ def registration_headers(settings: AgentSettings) -> dict[str, str]:
     return {
         "X-API-Tunnel-Token": settings.tunnel_token(),
         "X-API-Tunnel-Params": base64.b64encode(params).decode(),
+        "User-Agent": f"outrider-agent/{__version__}",
     }
 
 
