@@ -1,0 +1,194 @@
+"""The first administrator (contract, auth-and-rbac §1.15).
+
+Every step looks at what is there, so that a start that was interrupted anywhere is finished by the next one.
+Two starts never run at once: only the leader bootstraps.
+"""
+
+import base64
+import binascii
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from outrider.apis.management.user import USERS, User
+from outrider.features.auth import settings as names
+from outrider.features.auth.errors import InitializationIncomplete
+from outrider.features.auth.login import LocalPasswords
+from outrider.features.auth.passwords import NAMESPACE as PASSWORDS_NAMESPACE
+from outrider.features.auth.secrets import random_text
+from outrider.features.auth.settings import AuthSettings
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, NAMESPACES, SECRETS
+from outrider.kube.client import Client
+from outrider.kube.errors import AlreadyExists
+from outrider.kube.meta import ObjectMeta
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "cattle-system"
+SECRET = "bootstrap-secret"  # noqa: S105 (a Secret's name)
+SECRET_KEY = "bootstrapPassword"  # noqa: S105 (a key of that Secret)
+GUARD = "admincreated"
+ADMIN_LABEL = "authz.management.cattle.io/bootstrapping"
+ADMIN_VALUE = "admin-user"
+VARIABLES = ("CATTLE_BOOTSTRAP_PASSWORD", "OUTRIDER_BOOTSTRAP_PASSWORD")
+USERNAME = "admin"
+
+_PASSWORD_LENGTH = 20
+_SOURCE_ANNOTATION = "outrider.io/password-source"
+_WEAK = "admin"
+
+
+class BootstrapPassword(msgspec.Struct, frozen=True):
+    """The first password, and whether its owner must replace it."""
+
+    value: str
+    must_change: bool
+
+    def __repr__(self) -> str:
+        return f"BootstrapPassword(must_change={self.must_change})"
+
+
+class Bootstrap:
+    """Makes the namespaces, the password and the administrator that a new installation begins with."""
+
+    def __init__(
+        self, client: Client, passwords: LocalPasswords, settings: AuthSettings, environ: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._passwords = passwords
+        self._settings = settings
+        self._environ = environ
+
+    async def run(self) -> None:
+        """Do what is not done yet. Raises KubeError, InitializationIncomplete."""
+        await self._ensure_namespaces()
+        if await self._client.get_or_none(CONFIGMAPS, GUARD, NAMESPACE) is not None:
+            return
+        if self._settings.text(names.NO_DEFAULT_ADMIN).lower() == "true":
+            return
+        password = await self._ensure_password()
+        admin = await self._ensure_admin(must_change=password.must_change)
+        if await self._client.get_or_none(SECRETS, admin.metadata.name, PASSWORDS_NAMESPACE) is None:
+            await self._passwords.store(admin, password.value)
+        await self._ensure_binding(admin)
+        await self._create_if_absent(CONFIGMAPS, {"metadata": {"name": GUARD, "namespace": NAMESPACE}})
+        log.info("created the administrator %s (%s)", USERNAME, admin.metadata.name)
+
+    async def _ensure_namespaces(self) -> None:
+        for namespace in (NAMESPACE, PASSWORDS_NAMESPACE):
+            await self._create_if_absent(NAMESPACES, {"metadata": {"name": namespace}})
+
+    async def _create_if_absent(self, kind: Any, obj: dict[str, Any]) -> None:
+        with contextlib.suppress(AlreadyExists):
+            await self._client.create(kind, obj)
+
+    async def _ensure_password(self) -> BootstrapPassword:
+        secret = await self._client.get_or_none(SECRETS, SECRET, NAMESPACE)
+        if secret is not None:
+            return _read(secret)
+        given = next((self._environ[name] for name in VARIABLES if self._environ.get(name)), "")
+        password = BootstrapPassword(given or random_text(_PASSWORD_LENGTH), not given or given == _WEAK)
+        await self._client.create(SECRETS, _secret(password, generated=not given))
+        return password
+
+    async def _ensure_admin(self, *, must_change: bool) -> User:
+        admin = await find_admin(self._client)
+        if admin is not None:
+            return admin
+        draft = User(
+            metadata=ObjectMeta(generate_name="user-", labels={ADMIN_LABEL: ADMIN_VALUE}),
+            username=USERNAME,
+            display_name="Default Admin",
+            must_change_password=must_change,
+            enabled=True,
+        )
+        created = await self._client.create(USERS, draft)
+        principal = f"local://{created.metadata.name}"
+        return await self._client.patch(USERS, created.metadata.name, {"principalIds": [principal]})
+
+    async def _ensure_binding(self, admin: User) -> None:
+        await self._client.apply(CLUSTERROLEBINDINGS, admin_binding(admin))
+
+    async def reset_password(self) -> str:
+        """Give the administrator a new random password, to be changed at once, and return it.
+
+        Raises InitializationIncomplete when there is no administrator, KubeError.
+        """
+        admin = await find_admin(self._client)
+        if admin is None:
+            raise InitializationIncomplete(
+                f"no user has the label {ADMIN_LABEL}={ADMIN_VALUE}: run ensure-default-admin first"
+            )
+        password = random_text(_PASSWORD_LENGTH)
+        await self._passwords.store(admin, password)
+        await self._client.patch(USERS, admin.metadata.name, {"mustChangePassword": True, "enabled": True})
+        return password
+
+    async def ensure_default_admin(self) -> User:
+        """Make the administrator, or give it its rights back, whatever the guard says. Raises KubeError."""
+        await self._ensure_namespaces()
+        admin = await self._ensure_admin(must_change=True)
+        await self._ensure_binding(admin)
+        return admin
+
+
+async def find_admin(client: Client) -> User | None:
+    """The default administrator; the eldest, should there be several."""
+    found = (await client.list(USERS, labels=f"{ADMIN_LABEL}={ADMIN_VALUE}")).items
+    return min(
+        found, key=lambda user: (str(user.metadata.creation_timestamp), user.metadata.name), default=None
+    )
+
+
+async def bootstrap_password(client: Client) -> str:
+    """The first password as stored, empty when there is none. Raises KubeError."""
+    secret = await client.get_or_none(SECRETS, SECRET, NAMESPACE)
+    return _read(secret).value if secret is not None else ""
+
+
+def admin_binding(admin: User) -> dict[str, Any]:
+    """Full rights on the management cluster; named as a controller of global role bindings would name it."""
+    owner = {
+        "apiVersion": USERS.api_version,
+        "kind": USERS.kind,
+        "name": admin.metadata.name,
+        "uid": admin.metadata.uid,
+    }
+    return {
+        "metadata": {
+            "name": f"globaladmin-{admin.metadata.name}",
+            "labels": {ADMIN_LABEL: ADMIN_VALUE},
+            "ownerReferences": [owner],
+        },
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": admin.metadata.name}],
+    }
+
+
+def _secret(password: BootstrapPassword, *, generated: bool) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": SECRET,
+            "namespace": NAMESPACE,
+            "annotations": {_SOURCE_ANNOTATION: "generated" if generated else "given"},
+        },
+        "type": "Opaque",
+        "data": {SECRET_KEY: base64.b64encode(password.value.encode()).decode()},
+    }
+
+
+def _read(secret: Mapping[str, Any]) -> BootstrapPassword:
+    try:
+        value = base64.b64decode((secret.get("data") or {}).get(SECRET_KEY, ""), validate=True).decode()
+    except (binascii.Error, TypeError, ValueError):
+        value = ""
+    if not value:
+        raise InitializationIncomplete(
+            f"Secret {NAMESPACE}/{SECRET} has no password under {SECRET_KEY}: set one or delete the Secret"
+        )
+    annotations = (secret.get("metadata") or {}).get("annotations") or {}
+    generated = annotations.get(_SOURCE_ANNOTATION) == "generated"
+    return BootstrapPassword(value, generated or value == _WEAK)

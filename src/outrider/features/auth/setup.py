@@ -1,0 +1,240 @@
+"""Builds the feature: the only place that constructs its parts and registers them."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from starlette.routing import Route
+
+from outrider.apis.management import features as known_features
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.feature import FEATURES, Feature
+from outrider.apis.management.setting import SETTINGS, Setting
+from outrider.apis.management.token import TOKENS, Token
+from outrider.apis.management.user import USERS, User
+from outrider.apis.management.user_attribute import USER_ATTRIBUTES
+from outrider.features.auth import settings as names
+from outrider.features.auth.access import AccessReviews
+from outrider.features.auth.arrival import Arrival
+from outrider.features.auth.bootstrap import Bootstrap
+from outrider.features.auth.freshness import Freshness, Heart
+from outrider.features.auth.limiter import LoginLimiter, RateLimiter
+from outrider.features.auth.login import USERNAME_INDEX, LocalPasswords
+from outrider.features.auth.passwords import DEFAULT_COST, Cost, PasswordPool
+from outrider.features.auth.passwords import NAMESPACE as PASSWORDS_NAMESPACE
+from outrider.features.auth.reconcile_tokens import USER_INDEX, TokenReconciler, UserToTokens
+from outrider.features.auth.routes import auth_routes
+from outrider.features.auth.routes_login import LoginRoutes
+from outrider.features.auth.routes_tokens import TokenRoutes
+from outrider.features.auth.routes_users import UserRoutes
+from outrider.features.auth.settings import AuthSettings
+from outrider.features.auth.tokens import LOCAL_PROVIDER, TokenIssuer
+from outrider.features.auth.usage import TokenUsage
+from outrider.features.auth.verdicts import Sources, VerdictService
+from outrider.kit.clock import Clock
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, SECRETS
+from outrider.kube.client import Client
+from outrider.kube.meta import ObjectKey
+from outrider.runtime.controller import Controller, Source
+from outrider.runtime.informer import Event, Informer
+from outrider.runtime.manager import Manager
+
+
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between installations and tests. Intervals are in seconds."""
+
+    environ: Mapping[str, str] = {}
+    usage_interval: float = 60.0
+    beat_interval: float = 1.0
+    hash_width: int = 2
+    hash_cost: Cost = DEFAULT_COST
+
+
+class AuthFeature:
+    """What others get of this feature.
+
+    `verdicts` answers the gateway, `freshness` and `heart` tell it what holds; `bootstrap` runs before the
+    feature is of use; `issuer` mints tokens for kubeconfigs; `routes` go to the façade.
+    """
+
+    def __init__(
+        self,
+        *,
+        verdicts: VerdictService,
+        freshness: Freshness,
+        heart: Heart,
+        bootstrap: Bootstrap,
+        issuer: TokenIssuer,
+        access: AccessReviews,
+        settings: AuthSettings,
+        routes: list[Route],
+        pool: PasswordPool,
+    ) -> None:
+        self.verdicts = verdicts
+        self.freshness = freshness
+        self.heart = heart
+        self.bootstrap = bootstrap
+        self.issuer = issuer
+        self.access = access
+        self.settings = settings
+        self.routes = routes
+        self._pool = pool
+
+    def close(self) -> None:
+        """Stop the threads and timers."""
+        self.freshness.close()
+        self._pool.close()
+
+
+def build(
+    client: Client, manager: Manager, clusters: Informer[Cluster], clock: Clock, config: AuthConfig
+) -> AuthFeature:
+    """Construct the feature and register its informers, controller and tasks with the manager."""
+    tokens = manager.add_informer(Informer(client, TOKENS, indexes={USER_INDEX: _owner}))
+    users = manager.add_informer(Informer(client, USERS, indexes={USERNAME_INDEX: _username}))
+    attributes = manager.add_informer(Informer(client, USER_ATTRIBUTES))
+    stored_settings = manager.add_informer(Informer(client, SETTINGS))
+    features = manager.add_informer(Informer(client, FEATURES))
+    manager.add_informer(clusters)
+
+    settings = AuthSettings(stored_settings, config.environ)
+    freshness = Freshness(clock)
+    _follow_changes(client, manager, freshness, tokens, users)
+    attributes.subscribe(freshness.attribute_changed)
+    stored_settings.subscribe(_basic_auth_watch(freshness))
+    features.subscribe(_provider_watch(freshness))
+
+    pool = PasswordPool(width=config.hash_width, cost=config.hash_cost)
+    passwords = LocalPasswords(
+        client=client, users=users, pool=pool, limiter=LoginLimiter(clock), settings=settings
+    )
+    issuer = TokenIssuer(client, settings)
+    access = AccessReviews(client)
+    usage = TokenUsage(client, tokens, clock, interval=config.usage_interval)
+    providers = _providers(features)
+    verdicts = VerdictService(
+        client=client,
+        sources=Sources(
+            tokens=tokens, users=users, attributes=attributes, clusters=clusters, ready=lambda: manager.synced
+        ),
+        settings=settings,
+        passwords=passwords,
+        pool=pool,
+        access=access,
+        freshness=freshness,
+        misses=RateLimiter(clock, rate=20, burst=100),
+        usage=usage,
+        providers=providers,
+        clock=clock,
+    )
+    manager.add_controller(_token_controller(client, tokens, users, settings, clock))
+    manager.add_task("token usage", usage.run)
+
+    arrival = Arrival(clock)
+    login = LoginRoutes(
+        client=client,
+        passwords=passwords,
+        issuer=issuer,
+        providers=providers,
+        v3_public=lambda: _is_on(features, "v3-public"),
+        clock=clock,
+    )
+    token_routes = TokenRoutes(
+        client=client,
+        tokens=tokens,
+        users=users,
+        issuer=issuer,
+        verdicts=verdicts,
+        login=login,
+        arrival=arrival,
+        settings=settings,
+        clock=clock,
+    )
+    user_routes = UserRoutes(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
+    return AuthFeature(
+        verdicts=verdicts,
+        freshness=freshness,
+        heart=Heart(client, freshness, lambda: manager.synced, clock, interval=config.beat_interval),
+        bootstrap=Bootstrap(client, passwords, settings, config.environ),
+        issuer=issuer,
+        access=access,
+        settings=settings,
+        routes=auth_routes(login, token_routes, user_routes),
+        pool=pool,
+    )
+
+
+def _follow_changes(
+    client: Client,
+    manager: Manager,
+    freshness: Freshness,
+    tokens: Informer[Token],
+    users: Informer[User],
+) -> None:
+    tokens.subscribe(freshness.token_changed)
+    users.subscribe(freshness.user_changed)
+    passwords = manager.add_informer(Informer(client, SECRETS, namespace=PASSWORDS_NAMESPACE))
+    passwords.subscribe(freshness.password_changed)
+    # whether a cluster may be reached is decided by cluster-wide rights alone: clusters have no namespace
+    roles = manager.add_informer(Informer(client, CLUSTERROLES))
+    roles.subscribe(freshness.role_changed)
+    bindings = manager.add_informer(Informer(client, CLUSTERROLEBINDINGS))
+    bindings.subscribe(freshness.binding_changed)
+
+
+def _token_controller(
+    client: Client, tokens: Informer[Token], users: Informer[User], settings: AuthSettings, clock: Clock
+) -> Controller[ObjectKey]:
+    return Controller(
+        "tokens",
+        TokenReconciler(client, tokens, users, settings, clock),
+        workers=2,
+        sources=[Source(tokens), Source(users, UserToTokens(tokens))],
+        clock=clock,
+    )
+
+
+def _basic_auth_watch(freshness: Freshness) -> Callable[[Event[Setting]], None]:
+    def changed(event: Event[Setting]) -> None:
+        setting = event.new or event.old
+        if setting is not None and setting.metadata.name == names.BASIC_AUTH:
+            freshness.everything_changed()
+
+    return changed
+
+
+def _provider_watch(freshness: Freshness) -> Callable[[Event[Feature]], None]:
+    def changed(event: Event[Feature]) -> None:
+        feature = event.new or event.old
+        if feature is not None and feature.metadata.name == _HIDE_LOCAL:
+            freshness.everything_changed()
+
+    return changed
+
+
+_HIDE_LOCAL = "hide-local-auth-provider"
+_DEFAULTS = {one.name: one.default for one in known_features.DEFINITIONS}
+
+
+def _providers(features: Informer[Feature]) -> Callable[[], frozenset[str]]:
+    def enabled() -> frozenset[str]:
+        return frozenset() if _is_on(features, _HIDE_LOCAL) else frozenset({LOCAL_PROVIDER})
+
+    return enabled
+
+
+def _is_on(features: Informer[Feature], name: str) -> bool:
+    feature = features.get(ObjectKey("", name))
+    if feature is None:
+        return _DEFAULTS.get(name, False)
+    locked, chosen = feature.status.locked_value, feature.spec.value
+    if locked is not None:
+        return locked
+    return chosen if chosen is not None else _DEFAULTS.get(name, False)
+
+
+def _owner(token: Token) -> tuple[str, ...]:
+    return (token.user_id,) if token.user_id else ()
+
+
+def _username(user: User) -> tuple[str, ...]:
+    return (user.username,) if user.username else ()
