@@ -57,6 +57,7 @@ class AgentManifest(msgspec.Struct, frozen=True, kw_only=True):
         cacerts: PEM, or empty when the server's certificate is signed by a public authority.
         image: of the agent, with its registry.
         features: passed to the agent; empty leaves the variable out.
+        registry_pull_secrets: names of those of `pull_secrets` that belong to the default registry.
         auth_image: of kube-api-auth; empty leaves the DaemonSet out.
     """
 
@@ -67,6 +68,7 @@ class AgentManifest(msgspec.Struct, frozen=True, kw_only=True):
     cacerts: str = ""
     registry: str = ""
     pull_secrets: tuple[PullSecret, ...] = ()
+    registry_pull_secrets: tuple[str, ...] = ()
     features: Mapping[str, bool] = {}
     env: tuple[EnvVar, ...] = ()
     strict_tls: bool = True
@@ -294,6 +296,7 @@ def _container(manifest: AgentManifest, resources: Mapping[str, Any] | None) -> 
 def environment(manifest: AgentManifest) -> list[dict[str, Any]]:
     """The agent's environment variables, in the contract's order."""
     features = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(manifest.features.items()))
+    of_registry = ",".join(manifest.registry_pull_secrets)
     pull = ",".join(secret.name for secret in manifest.pull_secrets)
     fixed = {
         **({"CATTLE_FEATURES": features} if features else {}),
@@ -306,6 +309,7 @@ def environment(manifest: AgentManifest) -> list[dict[str, Any]]:
             manifest.server_url, manifest.token, manifest.credential_namespace
         ),
         "CATTLE_SUC_APP_NAME_OVERRIDE": "",
+        **({"CATTLE_SYSTEM_DEFAULT_REGISTRY_PULL_SECRETS": of_registry} if of_registry else {}),
         **({"CATTLE_AGENT_PULL_SECRETS": pull} if pull else {}),
         "CATTLE_SERVER_VERSION": manifest.server_version,
         "CATTLE_INSTALL_UUID": manifest.install_uuid,

@@ -1,0 +1,133 @@
+"""Finds the cluster that a registration token admits to, and the token that a registration holds now."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
+from outrider.features.clusters import registration as reg
+from outrider.features.clusters.settings import ClusterSettings
+from outrider.kit.clock import Clock
+from outrider.kube.client import Client
+from outrider.kube.errors import NotFound
+from outrider.kube.meta import ObjectKey
+from outrider.runtime.store import Lister
+
+SECRET_LABEL: Final = "management.cattle.io/registration-token"  # noqa: S105 - a label's name
+SECRET_SELECTOR: Final = f"{SECRET_LABEL}=true"
+TOKEN_INDEX: Final = "token"  # noqa: S105 - an index' name
+
+
+def secret_name(registration: str) -> str:
+    """The Secret of a registration: ``crt-token-<name>``, shortened by a hash where that is too long."""
+    name = f"crt-token-{registration}"
+    return name if len(name) <= 253 else f"{name[:200]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def token_hashes(secret: dict[str, Any]) -> Iterable[str]:
+    """What the informer of token Secrets files a Secret under (index `TOKEN_INDEX`)."""
+    held = reg.read_secret(secret)
+    if held is None:
+        return ()
+    return [reg.token_hash(token) for token in (held.token, held.previous_token) if token]
+
+
+class Registry:
+    """Reads registrations and their Secrets; what decides about access is confirmed at the API server."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clusters: Lister[Cluster],
+        registrations: Lister[ClusterRegistrationToken],
+        secrets: Lister[dict[str, Any]],
+        settings: ClusterSettings,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._clusters = clusters
+        self._registrations = registrations
+        self._secrets = secrets
+        self._settings = settings
+        self._clock = clock
+
+    def find(self, token: str) -> tuple[str, ClusterRegistrationToken] | None:
+        """(cluster, registration) that `token` admits to now; None for an unknown, expired or revoked one."""
+        if not reg.well_formed(token):
+            return None
+        for secret in self._secrets.index(TOKEN_INDEX, reg.token_hash(token)):
+            found = self._owner(secret)
+            if found is None or self._cluster_of(found) is None:
+                continue
+            held = reg.read_secret(secret)
+            if held is not None and reg.accepts(held, self.terms(found), token, self._clock.now()):
+                return found.metadata.namespace, found
+        return None
+
+    async def authenticate(self, token: str) -> tuple[str, str] | None:
+        """(cluster, registration's name), after asking the API server whether the registration still is there.
+
+        The local copies may be a moment old; a deleted registration must not admit anybody in that moment.
+        Raises KubeError when the API server does not say.
+        """
+        found = self.find(token)
+        if found is None:
+            return None
+        cluster, registration = found
+        try:
+            live = await self._client.get(REGISTRATION_TOKENS, registration.metadata.name, cluster)
+        except NotFound:
+            return None
+        if live.metadata.uid != registration.metadata.uid or live.is_deleting:
+            return None
+        return cluster, registration.metadata.name
+
+    def terms(self, registration: ClusterRegistrationToken) -> reg.Terms:
+        """How long the registration's tokens live."""
+        return reg.terms(
+            registration.metadata.name,
+            registration.metadata.annotations,
+            registration.spec.ttl,
+            registration.spec.grace_period,
+            self._settings.registration_policy(),
+        )
+
+    def held(self, cluster: str, registration: str) -> reg.TokenSecret | None:
+        """The token that a registration holds, whether it is still good or not."""
+        secret = self._secrets.get(ObjectKey(cluster, secret_name(registration)))
+        return reg.read_secret(secret) if secret is not None else None
+
+    def usable(self, registration: ClusterRegistrationToken) -> bool:
+        """Whether the registration lets agents in now."""
+        held = self.held(registration.metadata.namespace, registration.metadata.name)
+        alive = not registration.is_deleting
+        return alive and held is not None and reg.usable(held, self.terms(registration), self._clock.now())
+
+    def justifies(self, cluster: str, registration: str) -> bool:
+        """Whether a session that `registration` let in may go on.
+
+        It may while the registration is there, or another of the cluster still admits its agents.
+        """
+        if self._clusters.get(ObjectKey("", cluster)) is None:
+            return False
+        if self._registrations.get(ObjectKey(cluster, registration)) is not None:
+            return True
+        return any(self.usable(other) for other in self._registrations.list(cluster))
+
+    def _owner(self, secret: dict[str, Any]) -> ClusterRegistrationToken | None:
+        metadata = secret["metadata"]
+        for owner in metadata.get("ownerReferences") or []:
+            if owner.get("kind") == REGISTRATION_TOKENS.kind:
+                found = self._registrations.get(ObjectKey(metadata["namespace"], owner.get("name", "")))
+                return found if found is not None and found.metadata.uid == owner.get("uid") else None
+        return None
+
+    def _cluster_of(self, registration: ClusterRegistrationToken) -> Cluster | None:
+        if registration.is_deleting or registration.spec.cluster_name != registration.metadata.namespace:
+            return None
+        cluster = self._clusters.get(ObjectKey("", registration.metadata.namespace))
+        return None if cluster is None or cluster.is_deleting else cluster

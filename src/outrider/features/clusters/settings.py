@@ -1,0 +1,73 @@
+"""The settings and features that clusters depend on, read from where they are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from outrider import __version__
+from outrider.apis.management.feature import Feature
+from outrider.apis.management.setting import Setting
+from outrider.apis.management.settings import BY_NAME
+from outrider.features.clusters.registration import Policy
+from outrider.kube.meta import ObjectKey
+from outrider.runtime.store import Lister
+
+DEFAULT_AGENT_IMAGE = f"outrider/outrider-agent:v{__version__}"
+
+
+class ClusterSettings:
+    """Effective values: the environment's, else the stored value, else the default (contract: auth §6.1)."""
+
+    def __init__(
+        self, settings: Lister[Setting], features: Lister[Feature], environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._features = features
+        self._environ = os.environ if environ is None else environ
+
+    def value(self, name: str) -> str:
+        """The value of a setting; empty for one that is neither stored nor known."""
+        variable = "CATTLE_" + name.upper().replace("-", "_")
+        if self._environ.get(variable):
+            return self._environ[variable]
+        stored = self._settings.get(ObjectKey("", name))
+        known = BY_NAME[name].default if name in BY_NAME else ""
+        if stored is None:
+            return known
+        return stored.value or stored.default or known
+
+    def feature(self, name: str, default: bool) -> bool:
+        """Whether a feature is on."""
+        feature = self._features.get(ObjectKey("", name))
+        return default if feature is None else feature.enabled
+
+    def registration_policy(self) -> Policy:
+        """How registration tokens live."""
+        return Policy(
+            unit=self.value("crt-ttl-unit"),
+            default_ttl=timedelta(minutes=self._number("crt-default-ttl-minutes", 43200)),
+            default_grace=timedelta(minutes=self._number("crt-default-grace-period-minutes", 180)),
+            rotation=self.feature("crt-token-ttl-rotation", default=True),
+        )
+
+    @property
+    def agent_image(self) -> str:
+        """The image of agents without an override."""
+        return self.value("agent-image") or DEFAULT_AGENT_IMAGE
+
+    @property
+    def default_affinity(self) -> dict[str, Any] | None:
+        """The affinity of agents, if a setting names one."""
+        try:
+            return msgspec.json.decode(self.value("cluster-agent-default-affinity"), type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    def _number(self, name: str, default: int) -> int:
+        text = self.value(name)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else default
