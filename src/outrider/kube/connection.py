@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._head_done = False
         self._complete = True
         self._reusable = True
+        self._stray = False
         self.used = 0
         self.headers: dict[str, str] = {}
         self.status = 0
@@ -131,6 +132,10 @@ class Connection(asyncio.Protocol):
             self._fail("the server switched protocols without being asked")
         except httptools.HttpParserError as error:
             self._fail(f"the answer is not HTTP/1.1: {error}")
+        if self._stray:
+            # The answer before is whole and stays valid; nothing that follows can be trusted.
+            self._reusable = False
+            self.abort()
         if self._buffered > _HIGH_WATER and not self._paused and not self._closing:
             self._paused = True
             cast(asyncio.Transport, self._transport).pause_reading()
@@ -156,13 +161,21 @@ class Connection(asyncio.Protocol):
 
     # httptools' callbacks
 
+    def on_message_begin(self) -> None:
+        """The start of an answer; one that comes after the end of ours belongs to no request."""
+        self._stray = self._stray or self._complete
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; repeated ones are joined as RFC 9110 §5.3 says."""
+        if self._stray:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
         """The head is there, unless it is an interim one."""
+        if self._stray:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
@@ -176,13 +189,15 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if not self._complete:
+        if not self._complete and not self._stray:
             self._chunks.append(body)
             self._buffered += len(body)
             self._wake()
 
     def on_message_complete(self) -> None:
         """The end of the answer, or of an interim head, which is dropped."""
+        if self._stray:
+            return
         if self.status < 200:
             self.headers = {}
             return

@@ -69,7 +69,7 @@ class Condition(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     """One status condition (contract: clusters-and-agents §0.4); times are RFC 3339 text or empty."""
 
     type: Annotated[str, msgspec.Meta(description="What the condition speaks of, such as Ready.")]
-    status: Annotated[str, msgspec.Meta(description="True, False or Unknown.")] = "Unknown"
+    status: Annotated[str, msgspec.Meta(description="True, False or Unknown.")] = ""
     last_update_time: Annotated[str, msgspec.Meta(description="When it was last written (RFC 3339).")] = ""
     last_transition_time: Annotated[str, msgspec.Meta(description="When status last changed (RFC 3339).")] = (
         ""
