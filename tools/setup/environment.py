@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,21 +48,17 @@ def prepare(places: Places, progress: Progress) -> None:
 
 
 def install_wheels(places: Places, lock: Path, target: Path) -> None:
-    """Install what ``lock`` pins into the folder ``target`` with the machine's own pip, hashes required."""
+    """Install what ``lock`` pins into the folder ``target``, whole or not at all, hashes required.
+
+    The machine's own pip does it. Raises ``SetupError``.
+    """
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    options = [
-        "--upgrade",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-        "--requirement",
-        lock,
-        "--target",
-        target,
-    ]
-    run(
-        [*pip, *options], cwd=places.root, environ=places.environ, purpose=f"installing {lock.stem} from PyPI"
-    )
+    options = ["--only-binary", ":all:", "--require-hashes", "--requirement", lock, "--target", unfinished]
+    run([*pip, *options], cwd=places.root, environ=places.environ, purpose=f"getting {lock.stem} from PyPI")
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
 
 
 def _usable(python: Path) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tools.setup import mirror
 from tools.setup.commands import run
 from tools.setup.go import find_go
+from tools.setup.lock import only_one
 from tools.setup.places import Places
 from tools.setup.progress import Progress, SetupError
 
@@ -31,7 +29,7 @@ def provide(places: Places, progress: Progress) -> Path:
     if named:
         return _named(places, Path(named))
     target = places.kube_binary
-    with _only_one(target.parent.parent, progress):
+    with only_one(target.parent.parent, progress):
         url = places.environ.get("OUTRIDER_KUBE_URL", "")
         if url:
             _mirrored(url, places.environ.get("OUTRIDER_KUBE_SHA256", ""), target, progress)
@@ -115,18 +113,3 @@ def _compile(places: Places, go: Path, scratch: Path, target: Path) -> None:
     run(command, cwd=places.kube_sources, environ=environ, purpose="building Kubernetes", timeout=7200)
     target.parent.mkdir(parents=True, exist_ok=True)
     built.replace(target)
-
-
-@contextmanager
-def _only_one(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the cache's lock: two checkouts never build at once; the second finds the first one's binary."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.step(
-                "Waiting for another set-up that works in the same cache", "as long as that takes"
-            ):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tools.setup import debian, environment, kube, stamp
+from tools.setup.lock import only_one
 from tools.setup.places import Places, checkout
 from tools.setup.progress import Progress, SetupError
 
@@ -26,8 +27,9 @@ def set_up(places: Places, progress: Progress) -> None:
     """Provide what is lacking and say what stays lacking. Raises ``SetupError``."""
     done = stamp.read(places)
     if done is None:
-        done = _provide(places, progress)
-        stamp.write(places, done)
+        with only_one(places.tools, progress):
+            # Another set-up may have done it while this one waited.
+            done = stamp.read(places) or _provide(places, progress)
     for line in done.lacking:
         progress.say(f"Not on this machine: {line}")
 
@@ -46,4 +48,6 @@ def _provide(places: Places, progress: Progress) -> stamp.Stamp:
         binary,
         *optional,
     ]
-    return stamp.Stamp(inputs, [str(path) for path in outputs], lacking)
+    done = stamp.Stamp(inputs, [str(path) for path in outputs], lacking)
+    stamp.write(places, done)
+    return done
