@@ -18,17 +18,20 @@ from outrider.link.messages import Beat, Invalidate, Resolve, Verdict
 Key = tuple[bytes, str]
 
 UNANSWERED = 503
+ATTEMPTS = 5
+"""Questions in a row whose answers were overtaken by an invalidation before the exchange is put off."""
 
 
 class Grant:
     """What is known about one credential and one cluster. `status` is 0 while nothing is."""
 
-    __slots__ = ("claim", "exchanges", "expires", "host", "key", "remote", "verdict", "waiting")
+    __slots__ = ("attempts", "claim", "exchanges", "expires", "host", "key", "remote", "verdict", "waiting")
 
     def __init__(self, key: Key, host: str, remote: str) -> None:
         self.key = key
         self.host = host
         self.remote = remote
+        self.attempts = 0
         self.expires = 0.0
         self.claim = b""
         self.verdict: Verdict | None = None
@@ -109,9 +112,11 @@ class VerdictCache:
         if grant is None:
             return
         if verdict.generation < self._generation and verdict.status == 200:
-            return self._send(grant)
-        self._settle(grant, verdict)
-        return None
+            grant.attempts += 1
+            if grant.attempts < ATTEMPTS:
+                return self._send(grant)
+            verdict = Verdict(id=verdict.id, status=UNANSWERED, message="access rules are changing; try again")
+        return self._settle(grant, verdict)
 
     def on_invalidate(self, message: Invalidate) -> None:
         """Something has changed: forget what may be wrong now, and ask again for whoever runs on it."""
@@ -157,6 +162,7 @@ class VerdictCache:
 
     def _settle(self, grant: Grant, verdict: Verdict) -> None:
         grant.verdict = verdict
+        grant.attempts = 0
         grant.claim = msgspec.json.encode(verdict.identity) if verdict.identity is not None else b""
         grant.expires = self._loop.time() + verdict.ttl
         waiting, grant.waiting = grant.waiting or [], None

@@ -1,0 +1,1 @@
+"""Composition roots: what a replica's processes are built from."""
