@@ -2,18 +2,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outrider.apis.management.setting import Setting
+from outrider.apis.management.settings import BY_NAME
 from outrider.features.auth.settings import (
     BASIC_AUTH,
     BODY_LIMIT,
-    DEFAULTS,
     MAX_TTL,
     AuthSettings,
     environment_name,
 )
 
 
+class Stored:
+    def __init__(self, values: dict[str, tuple[str, str]]) -> None:
+        self._values = values
+
+    def get(self, key):
+        if key.name not in self._values:
+            return None
+        value, default = self._values[key.name]
+        return Setting(value=value, default=default)
+
+
 def settings(stored: dict | None = None, environ: dict | None = None) -> AuthSettings:
-    return AuthSettings((stored or {}).get, environ or {})
+    return AuthSettings(Stored(stored or {}), environ or {})
 
 
 def test_the_environment_wins_then_the_value_then_the_default():
@@ -48,10 +60,10 @@ def test_names_in_the_environment():
     assert environment_name("auth-token-max-ttl-minutes") == "CATTLE_AUTH_TOKEN_MAX_TTL_MINUTES"
 
 
-@given(st.sampled_from(sorted(DEFAULTS)), st.text(max_size=20))
+@given(st.sampled_from(sorted(BY_NAME)), st.text(max_size=20))
 def test_no_value_breaks_reading(name, value):
     stored = settings({name: (value, "")})
     stored.text(name)
-    if DEFAULTS[name].isdigit():
+    if BY_NAME[name].default.isdigit():
         assert isinstance(stored.number(name), int)
     assert stored.size(BODY_LIMIT) >= 0
