@@ -18,7 +18,7 @@ from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
 from outrider.kube.transport import HttpTransport
 from tests.support import not_run as not_run_plugin
-from tests.support.hosted import hosted
+from tests.support.hosted import drop_state, hosted
 from tests.support.not_run import not_run
 
 
@@ -61,6 +61,7 @@ def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         )
     ) as cluster:
         yield cluster
+    drop_state(folder)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +76,7 @@ def second_api_server(
         )
     ) as cluster:
         yield cluster
+    drop_state(folder)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from outrider.kube.embedded import leftovers
 from outrider.kube.embedded.commands import Command
@@ -175,6 +176,21 @@ async def test_a_program_that_cannot_be_run_is_an_os_error_and_supervision_outli
     (tmp_path / "away").rename(program)
     await until(lambda: process.pid not in (None, first))
     await process.stop()
+
+
+def test_supervision_works_on_uvloop_too(tmp_path: Path) -> None:
+    async def kill_and_wait() -> None:
+        process = supervised(tmp_path, "exec sleep 60", Answers())
+        process.start()
+        await process.wait_ready(5)
+        first = process.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: process.pid not in (None, first))
+        await process.stop()
+        assert gone(first)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(kill_and_wait())
 
 
 PARENT = """
