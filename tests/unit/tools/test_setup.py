@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools import bench
-from tools.setup import debian, stamp
+from tools.setup import debian, program, stamp
 from tools.setup.commands import run
 from tools.setup.indexes import uv_environment
 from tools.setup.places import BINARY_MODULE, Places
@@ -51,6 +51,25 @@ class TestStamp:
         self.written(places)
         (places.tools / "setup.json").write_text(content)
         assert stamp.read(places) is None
+
+
+class TestProgram:
+    def test_with_everything_there_nothing_is_run(self, places: Places) -> None:
+        made = stamp.Stamp(stamp.current_inputs(places), [], ["wrk (a benchmark)"])
+        stamp.write(places, made)
+        lines: list[str] = []
+        program.set_up(places, Progress(lines.append))
+        assert lines == ["Not on this machine: wrk (a benchmark)"]
+
+    def test_a_failure_is_one_message_and_a_status(
+        self, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def refuse(_: Places, __: Progress) -> None:
+            raise SetupError("no room")
+
+        monkeypatch.setattr(program, "set_up", refuse)
+        assert program.main() == 1
+        assert capsys.readouterr().err == "make setup: no room\n"
 
 
 class TestIndexes:
