@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -102,7 +102,7 @@ class Client:
 
     async def pages(
         self, kind: Kind[T], namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 500
-    ) -> AsyncIterator[List[T]]:
+    ) -> AsyncGenerator[List[T], None]:
         """Yield the pages of a list to callers that need not hold all of it; raises Gone if they expire."""
         path = kind.path(namespace=namespace)
         token = ""
@@ -128,7 +128,7 @@ class Client:
         labels: str = "",
         fields: str = "",
         timeout: float,
-    ) -> AsyncIterator[WatchEvent[T]]:
+    ) -> AsyncGenerator[WatchEvent[T], None]:
         """Yield changes after ``resource_version``, bookmarks included, for about ``timeout`` seconds.
 
         Ends quietly when the server ends the stream, as it does after ``timeout``. Raises Gone when the
@@ -258,7 +258,7 @@ class Client:
         rejected: list[Rejected] = []
         version = ""
         pages = self.pages(kind, namespace, labels=labels, fields=fields, limit=limit)
-        async with contextlib.aclosing(cast(Any, pages)):
+        async with contextlib.aclosing(pages):
             async for page in pages:
                 items += page.items
                 rejected += page.rejected

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from outrider.kit.backoff import Backoff
 from outrider.kit.clock import Clock, SystemClock
@@ -154,7 +154,7 @@ class Informer(Generic[T]):
         pages = self._client.pages(
             self.kind, self._namespace, labels=self._labels, fields=self._fields, limit=page_size
         )
-        async with contextlib.aclosing(cast(Any, pages)):
+        async with contextlib.aclosing(pages):
             async for page in pages:
                 for obj in page.items:
                     seen.add(self._upsert(obj))
@@ -176,7 +176,7 @@ class Informer(Generic[T]):
             fields=self._fields,
             timeout=random.uniform(*self._watch_timeout),  # noqa: S311 - spreads load, guards nothing
         )
-        async with contextlib.aclosing(cast(Any, stream)):
+        async with contextlib.aclosing(stream):
             async for event in stream:
                 events += 1
                 self._backoff.reset()
