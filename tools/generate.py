@@ -7,6 +7,7 @@ python tools/generate.py --check    change nothing; name what is not up to date 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from outrider.apis.crd import custom_resource_definition
 from outrider.apis.kinds import KINDS
@@ -27,9 +28,15 @@ def generated() -> dict[Path, str]:
     files[PAGES / "features.md"] = feature_page()
     for definition in definitions:
         name = definition["metadata"]["name"]
-        files[CRDS / f"{name}.yaml"] = YAML_HEADER + yaml.dump(definition)
+        files[CRDS / f"{name}.yaml"] = YAML_HEADER + yaml.dump(kept(definition))
         files[PAGES / f"{name}.md"] = kind_page(definition)
     return files
+
+
+def kept(definition: dict[str, Any]) -> dict[str, Any]:
+    """The CRD with the mark that makes `helm uninstall` leave it: every object goes with its CRD."""
+    metadata = definition["metadata"] | {"annotations": {"helm.sh/resource-policy": "keep"}}
+    return definition | {"metadata": metadata}
 
 
 def outdated(root: Path, files: dict[Path, str]) -> list[Path]:
