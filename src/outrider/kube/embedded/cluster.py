@@ -78,6 +78,11 @@ class EmbeddedCluster:
         return self._access_of(admin)
 
     @property
+    def front_proxy_ca(self) -> bytes:
+        """The authority (PEM) behind the aggregation layer's certificate, for those that it forwards to."""
+        return self._certificates.authority_pem(certificates.FRONT_PROXY_CA)
+
+    @property
     def pids(self) -> dict[str, int]:
         """The running processes by role: ``etcd``, ``apiserver``, ``controller-manager``."""
         return {process.role: pid for process in self._processes if (pid := process.pid)}
