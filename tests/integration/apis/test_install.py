@@ -49,7 +49,7 @@ def thing(
 
 async def test_objects_can_be_made_at_once(admin: Client, namespace: str, group: str) -> None:
     kind = thing(group, First)
-    await install(admin, kinds=[kind])
+    await install(admin, policies=[], kinds=[kind])
     metadata = {"name": "one", "namespace": namespace}
     await admin.create(kind, {"metadata": metadata, "size": 3})
     assert (await admin.get(kind, "one", namespace)).size == 3  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ async def test_an_older_crd_is_upgraded_whoever_made_it(admin: Client, namespace
     definition = custom_resource_definition(old)
     definition["spec"]["names"]["shortNames"] = ["thg"]
     await admin.create(CRDS, definition)
-    await install(admin, kinds=[new])
+    await install(admin, policies=[], kinds=[new])
     stored = await admin.get(CRDS, f"things.{group}")
     assert stored["spec"]["versions"] == custom_resource_definition(new)["spec"]["versions"]
     metadata = {"name": "one", "namespace": namespace}
@@ -98,11 +98,11 @@ async def test_an_older_crd_is_upgraded_whoever_made_it(admin: Client, namespace
 
 async def test_a_crd_on_its_way_out_is_awaited_and_made_again(admin: Client, group: str) -> None:
     kind, name = thing(group, First), f"things.{group}"
-    await install(admin, kinds=[kind])
+    await install(admin, policies=[], kinds=[kind])
     await admin.patch(CRDS, name, {"metadata": {"finalizers": ["example.com/hold"]}})
     uid = (await admin.get(CRDS, name))["metadata"]["uid"]
     await admin.delete(CRDS, name)
-    installing = asyncio.create_task(install(admin, kinds=[kind]))
+    installing = asyncio.create_task(install(admin, policies=[], kinds=[kind]))
     await asyncio.sleep(0.3)
     assert not installing.done()
     await admin.patch(CRDS, name, {"metadata": {"finalizers": None}})
@@ -112,31 +112,31 @@ async def test_a_crd_on_its_way_out_is_awaited_and_made_again(admin: Client, gro
 
 
 async def test_taken_names_are_named(admin: Client, group: str) -> None:
-    await install(admin, kinds=[thing(group, First)])
+    await install(admin, policies=[], kinds=[thing(group, First)])
     other = thing(group, First, plural="other")
     with pytest.raises(InstallError, match=f"other.{group}.*Thing.*remove the CRD"):
-        await install(admin, kinds=[other])
+        await install(admin, policies=[], kinds=[other])
     for plural in ("things", "other"):
         await admin.delete(CRDS, f"{plural}.{group}")
 
 
 async def test_a_crd_of_another_scope_is_named(admin: Client, group: str) -> None:
-    await install(admin, kinds=[thing(group, First, namespaced=False)])
+    await install(admin, policies=[], kinds=[thing(group, First, namespaced=False)])
     with pytest.raises(InstallError, match=f"cannot install CRD things.{group}.*scope.*another product"):
-        await install(admin, kinds=[thing(group, First)])
+        await install(admin, policies=[], kinds=[thing(group, First)])
     await admin.delete(CRDS, f"things.{group}")
 
 
 async def test_the_wait_is_bounded(admin: Client, group: str) -> None:
     kind = thing(group, First)
     with pytest.raises(InstallError, match=f"did not begin to serve things.{group} within 0.001 s"):
-        await install(admin, kinds=[kind], timeout=0.001)
+        await install(admin, policies=[], kinds=[kind], timeout=0.001)
     await admin.delete_if_exists(CRDS, f"things.{group}")
 
 
 async def test_two_servers_may_install_at_once(admin: Client, group: str) -> None:
     kinds = [thing(group, First), thing(group, Second, plural="others", kind="Other")]
-    await asyncio.gather(*(install(admin, kinds=kinds) for _ in range(3)))
+    await asyncio.gather(*(install(admin, kinds=kinds, policies=[]) for _ in range(3)))
     for kind in kinds:
         answer = await admin.raw(Request(method="GET", path=kind.path(), headers=[], body=b""))
         assert answer.status == 200

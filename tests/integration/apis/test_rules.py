@@ -213,17 +213,25 @@ VALUES: dict[Check, tuple[list[str], list[str]]] = {
 }  # fmt: skip
 
 
+def _in_its_namespace(case: Case, name: str, namespace: str) -> Json:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    body = case.body | {"metadata": metadata}
+    if body.get("spec", {}).get("clusterName"):
+        body["spec"] = body["spec"] | {"clusterName": namespace}
+    return body
+
+
 async def _write(client: Client, case: Case, namespace: str, unique: str) -> None:
     name = case.name or unique
     await client.delete_if_exists(case.kind, name, namespace)
-    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    body = _in_its_namespace(case, name, namespace)
     try:
         if case.patch is None and case.refused:
             with pytest.raises(Invalid) as refused:
-                await client.create(case.kind, case.body | {"metadata": metadata})
+                await client.create(case.kind, body)
             assert case.refused in refused.value.message
             return
-        await client.create(case.kind, case.body | {"metadata": metadata})
+        await client.create(case.kind, body)
         if case.status:
             await client.patch(case.kind, name, {"status": case.status}, namespace, subresource="status")
         if case.patch is not None and case.refused:

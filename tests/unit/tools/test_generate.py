@@ -9,7 +9,7 @@ import pytest
 from outrider.apis.crd import custom_resource_definition
 from outrider.apis.kinds import KINDS
 from outrider.kit import yaml
-from tools.generate import CRDS, ROOT, generated, main, outdated
+from tools.generate import CRDS, ROOT, generated, kept, main, outdated
 
 
 def test_files_in_the_project_are_up_to_date() -> None:
@@ -21,9 +21,15 @@ def test_chart_holds_exactly_what_is_installed_at_start() -> None:
     for kind in KINDS:
         definition = custom_resource_definition(kind)
         text = files[CRDS / f"{definition['metadata']['name']}.yaml"]
-        assert yaml.load(text) == definition
+        assert yaml.load(text) == kept(definition)
         # Helm reads templates: nothing of ours may look like an action.
         assert "{{" not in text
+
+
+def test_uninstalling_the_chart_keeps_the_data() -> None:
+    crds = [yaml.load(text) for path, text in generated().items() if path.parent == CRDS]
+    assert len(crds) == len(KINDS)
+    assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in crds} == {"keep"}
 
 
 def test_check_names_what_is_old_and_changes_nothing(

@@ -75,7 +75,7 @@ class ClusterRegistrationTokenStatus(msgspec.Struct, rename="camel", kw_only=Tru
 class ClusterRegistrationToken(Object, kw_only=True):
     """A token with which agents join a cluster; it lives in the namespace of that cluster.
 
-    That the namespace is the cluster's is checked by the registration controller and not here: CEL rules
+    That the namespace is the cluster's is checked by an admission policy and by the controller: CEL rules
     of a CRD cannot see `metadata.namespace`.
     """
 
