@@ -45,7 +45,7 @@ bench: setup
 	@$(RUN) python -m tools.bench $(BENCH)
 
 docs: setup
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv .tools site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
