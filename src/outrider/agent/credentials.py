@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from outrider.agent.accounts import Grant, grant_for
 from outrider.agent.claims import parse_claim
 from outrider.agent.keeper import AccountKeeper
+from outrider.agent.patience import waits
 from outrider.agent.proof import Outcome, header_block, prove
 from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.errors import KubeError
@@ -64,23 +65,23 @@ class _Account:
 
 
 class Timing(NamedTuple):
-    """Seconds and counts of `ImpersonationAccounts`; tests shorten them.
+    """Seconds that `ImpersonationAccounts` works with; tests shorten them.
 
     Attributes:
         grace: how long recent claims keep their place in the role after a change of groups, so that requests
             under way with the claim from before are not refused.
         prepare: how long a preparation may take at most.
-        proof_tries, proof_interval: how often a proof is tried while the API server has not yet seen the
-            objects.
+        unseen: for how long a proof is tried again while the API server has not yet seen the objects.
         proof: how long one proof may take.
+        rest: between two rounds of repairs.
         trusted: for how long after a proof a 401 is not taken as a sign against the credential.
     """
 
     grace: float = 60.0
     prepare: float = 15.0
-    proof_tries: int = 12
-    proof_interval: float = 0.1
+    unseen: float = 1.2
     proof: float = 5.0
+    rest: float = 0.1
     trusted: float = 1.0
 
 
@@ -187,7 +188,7 @@ class ImpersonationAccounts:
             for user in sorted(doubtful | self._wider()):
                 await self._repair(user)
             # whoever breaks accounts over and over gets no more of our time than this
-            await asyncio.sleep(self._timing.proof_interval)
+            await asyncio.sleep(self._timing.rest)
 
     async def close(self) -> None:
         """Ends preparations that are under way."""
@@ -245,9 +246,8 @@ class ImpersonationAccounts:
 
     async def _prove(self, token: str, identity: Identity) -> Outcome:
         outcome = Outcome.NO_ANSWER
-        for attempt in range(self._timing.proof_tries):
-            if attempt:
-                await asyncio.sleep(self._timing.proof_interval)
+        for wait in waits(self._timing.unseen, 0.1):
+            await asyncio.sleep(wait)
             outcome = await prove(self._anonymous, token, identity, timeout=self._timing.proof)
             if outcome is Outcome.ACCEPTED:
                 break

@@ -10,6 +10,7 @@ from typing import Any
 
 from outrider.agent import accounts
 from outrider.agent.accounts import Grant, Manifest
+from outrider.agent.patience import waits
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, SECRETS, SERVICEACCOUNTS
 from outrider.kube.client import Client
 from outrider.kube.errors import Conflict, Invalid, NotFound
@@ -22,13 +23,12 @@ _ACCOUNT_UID = "kubernetes.io/service-account.uid"
 class AccountKeeper:
     """All writes go through server-side apply and are idempotent: two replicas may make the same account.
 
-    A token may take `tries` times `interval` seconds to be issued (contract: 10 times 200 ms).
+    A token may take `patience` seconds to be issued (contract: 10 times 200 ms).
     """
 
-    def __init__(self, client: Client, *, tries: int = 10, interval: float = 0.2) -> None:
+    def __init__(self, client: Client, *, patience: float = 2.0) -> None:
         self._client = client
-        self._tries = tries
-        self._interval = interval
+        self._patience = patience
 
     async def write(self, user: str, grant: Grant) -> str:
         """Makes all objects as they should be; returns the uid of the ServiceAccount. Raises KubeError."""
@@ -49,11 +49,10 @@ class AccountKeeper:
         return _uid(role)
 
     async def token(self, user: str, account_uid: str) -> str:
-        """Waits for the token of this very account. Raises CredentialError after the tries, KubeError."""
+        """Waits for the token of this very account. Raises CredentialError when none comes, KubeError."""
         name = accounts.secret_name(user)
-        for attempt in range(self._tries):
-            if attempt:
-                await asyncio.sleep(self._interval)
+        for wait in waits(self._patience, self._patience / 10):
+            await asyncio.sleep(wait)
             try:
                 secret = await self._client.get(SECRETS, name, accounts.NAMESPACE)
             except NotFound:
@@ -67,7 +66,7 @@ class AccountKeeper:
                 return token
         raise CredentialError(
             f"no token was issued for the service account {accounts.account_name(user)} within"
-            f" {self._tries * self._interval:g} s; is the cluster's controller manager running?"
+            f" {self._patience:g} s; is the cluster's controller manager running?"
         )
 
     async def discard_token(self, user: str) -> None:
