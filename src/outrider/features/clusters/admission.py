@@ -12,7 +12,7 @@ import binascii
 import ipaddress
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -109,12 +109,15 @@ def _certificates(ca_cert: str) -> str:
 
 
 class Admissions:
-    """Answers `Admit`. Refuses whenever it cannot be sure."""
+    """Answers `Admit`. Refuses whenever it cannot be sure; `synced` says whether it knows all tokens yet."""
 
-    def __init__(self, client: Client, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, registry: Registry, clock: Clock, *, synced: Callable[[], bool]
+    ) -> None:
         self._client = client
         self._registry = registry
         self._clock = clock
+        self._synced = synced
 
     async def admit(self, request: Admit) -> Admission:
         """200 with cluster and registration, or the status and text for the agent; never raises."""
@@ -131,6 +134,8 @@ class Admissions:
         if not request.token:
             raise RegistrationRefused(401, "failed authentication")
         params = read_params(request.params)
+        if not self._synced():
+            raise RegistrationRefused(503, "the server is starting, try again")
         found = await self._registry.authenticate(request.token)
         if found is None:
             raise RegistrationRefused(400, "cluster not found")

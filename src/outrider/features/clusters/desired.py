@@ -17,10 +17,21 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 
-def desired_objects(administrators: Iterable[str], agent: AgentManifest | None) -> list[dict[str, Any]]:
-    """All objects for one cluster, in a stable order; `agent` None leaves its credentials alone."""
-    bindings = [admin_binding(user) for user in sorted(set(administrators))]
-    return [*(credentials(agent) if agent else []), *bindings]
+def desired_objects(
+    administrators: Iterable[str], agent: AgentManifest, former_names: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """All objects for one cluster, in a stable order.
+
+    The credential is there under its own name, its plain alias and `former_names`: an agent that was deployed
+    with an earlier token finds the present one where it looks.
+    """
+    own = credentials(agent)
+    former = [_renamed(own[0], name) for name in former_names]
+    return [*own, *former, *(admin_binding(user) for user in sorted(set(administrators)))]
+
+
+def _renamed(secret: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**secret, "metadata": {**secret["metadata"], "name": name}}
 
 
 def admin_binding(user: str) -> dict[str, Any]:

@@ -68,16 +68,24 @@ class ProvisioningReconciler:
         if came_second(twin):
             return await self._follow(twin, twin.metadata.name)
         if TWIN_FINALIZER not in twin.metadata.finalizers:
-            twin = await self._client.patch(PROVISIONING_CLUSTERS, twin.metadata.name, _claim(twin), key[0])
+            twin = await self._client.patch(
+                PROVISIONING_CLUSTERS, twin.metadata.name, _claim(twin), key.namespace
+            )
         if not twin.status.cluster_name:
             with contextlib.suppress(AlreadyExists):
                 await self._client.create(CLUSTERS, management_of(twin))
+        elif CREATOR_ID in twin.metadata.annotations:
+            # It was copied to the management cluster, which counts from here on
+            patch = {"metadata": {"annotations": {CREATOR_ID: None}}}
+            twin = await self._client.patch(PROVISIONING_CLUSTERS, twin.metadata.name, patch, key.namespace)
         return await self._follow(twin, management_name(twin))
 
     async def _follow(self, twin: ProvisioningCluster, name: str) -> Result:
         cluster = self._clusters.get(ObjectKey("", name)) or await self._live(name)
         if cluster is None:
-            # Its other half is gone, not merely unknown here yet
+            if not twin.status.cluster_name:
+                # A copy of another server's twin, or one whose half was not there yet: never paired, so kept
+                return DONE
             await self._client.delete_if_exists(
                 PROVISIONING_CLUSTERS, twin.metadata.name, twin.metadata.namespace, uid=twin.metadata.uid
             )
@@ -120,11 +128,8 @@ class ProvisioningReconciler:
 
 
 def _claim(twin: ProvisioningCluster) -> dict[str, object]:
-    """Adds the finalizer; the creator moves to the management cluster with the rest."""
-    metadata: dict[str, object] = {
+    metadata = {
         "resourceVersion": twin.metadata.resource_version,
         "finalizers": [*twin.metadata.finalizers, TWIN_FINALIZER],
     }
-    if CREATOR_ID in twin.metadata.annotations and twin.status.cluster_name:
-        metadata["annotations"] = {CREATOR_ID: None}
     return {"metadata": metadata}

@@ -18,9 +18,15 @@ from outrider.apis.management.registration_token import (
 )
 from outrider.features.clusters import registration as reg
 from outrider.features.clusters.commands import commands
-from outrider.features.clusters.manifest import ca_checksum
+from outrider.features.clusters.manifest import ca_checksum, credentials_name
 from outrider.features.clusters.nodes import merge_patch
-from outrider.features.clusters.registry import SECRET_LABEL, Registry, secret_name
+from outrider.features.clusters.registry import (
+    FORMER_ANNOTATION,
+    SECRET_LABEL,
+    Registry,
+    former_names,
+    secret_name,
+)
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import ROLES, SECRETS
@@ -34,6 +40,7 @@ READER_ROLE: Final = "crt-token-reader"
 HASH_ANNOTATION: Final = "io.cattle.agent.registration-token-hash"
 
 _LONGEST_WAIT: Final = 3600.0
+_FORMER_NAMES: Final = 24
 
 
 class RegistrationReconciler:
@@ -95,9 +102,21 @@ class RegistrationReconciler:
         else:
             new = reg.renew(old, terms, now, make=self._make_token, jitter=self._draw())
         if stored is None or old != new or not _is_ours(stored, registration):
-            version = stored["metadata"]["resourceVersion"] if stored else ""
-            await self._client.apply(SECRETS, token_secret(registration, new, version))
+            document = token_secret(registration, new, self._former(stored, old, new))
+            if stored:
+                # Guards against writing over a newer one
+                document["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+            await self._client.apply(SECRETS, document)
         return new
+
+    def _former(
+        self, stored: dict[str, Any] | None, old: reg.TokenSecret | None, new: reg.TokenSecret
+    ) -> list[str]:
+        """Names under which agents may have the credential mounted; they get the new one under them too."""
+        names = former_names(stored) if stored else []
+        if old is not None and old.token != new.token:
+            names.append(credentials_name(self._settings.value("server-url"), old.token, ""))
+        return names[-_FORMER_NAMES:]
 
     async def _stored(self, registration: ClusterRegistrationToken) -> dict[str, Any] | None:
         metadata = registration.metadata
@@ -147,14 +166,17 @@ def _is_ours(stored: dict[str, Any], registration: ClusterRegistrationToken) -> 
 
 
 def token_secret(
-    registration: ClusterRegistrationToken, held: reg.TokenSecret, version: str = ""
+    registration: ClusterRegistrationToken, held: reg.TokenSecret, former: list[str]
 ) -> dict[str, Any]:
-    """The Secret of a registration; `version` guards against writing over a newer one."""
-    metadata: dict[str, Any] = {
+    """The Secret of a registration."""
+    annotations = reg.secret_annotations(held)
+    if former:
+        annotations[FORMER_ANNOTATION] = ",".join(former)
+    metadata = {
         "name": secret_name(registration.metadata.name),
         "namespace": registration.metadata.namespace,
         "labels": {SECRET_LABEL: "true"},
-        "annotations": reg.secret_annotations(held),
+        "annotations": annotations,
         "ownerReferences": [
             {
                 "apiVersion": REGISTRATION_TOKENS.api_version,
@@ -164,8 +186,6 @@ def token_secret(
             }
         ],
     }
-    if version:
-        metadata["resourceVersion"] = version
     return {"metadata": metadata, "type": "Opaque", "data": reg.secret_data(held)}
 
 

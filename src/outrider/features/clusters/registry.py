@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from outrider.apis.management.cluster import Cluster
@@ -18,6 +18,7 @@ from outrider.runtime.store import Lister
 
 SECRET_LABEL: Final = "management.cattle.io/registration-token"  # noqa: S105 - a label's name
 SECRET_SELECTOR: Final = f"{SECRET_LABEL}=true"
+FORMER_ANNOTATION: Final = "outrider.io/former-credentials"
 TOKEN_INDEX: Final = "token"  # noqa: S105 - an index' name
 
 
@@ -33,6 +34,12 @@ def token_hashes(secret: dict[str, Any]) -> Iterable[str]:
     if held is None:
         return ()
     return [reg.token_hash(token) for token in (held.token, held.previous_token) if token]
+
+
+def former_names(secret: Mapping[str, Any]) -> list[str]:
+    """The names in a Secret's annotation `FORMER_ANNOTATION`."""
+    text = (secret["metadata"].get("annotations") or {}).get(FORMER_ANNOTATION, "")
+    return [name for name in text.split(",") if name]
 
 
 class Registry:
@@ -100,6 +107,16 @@ class Registry:
         """The token that a registration holds, whether it is still good or not."""
         secret = self._secrets.get(ObjectKey(cluster, secret_name(registration)))
         return reg.read_secret(secret) if secret is not None else None
+
+    def former_names(self, cluster: str, registration: str) -> list[str]:
+        """Names of the credentials that earlier tokens of the registration were deployed under."""
+        secret = self._secrets.get(ObjectKey(cluster, secret_name(registration)))
+        return former_names(secret) if secret is not None else []
+
+    def live_registration(self, cluster: str, preferred: str) -> str:
+        """The registration whose token an agent should hold: `preferred` while it lasts; empty for none."""
+        usable = sorted(one.metadata.name for one in self._registrations.list(cluster) if self.usable(one))
+        return preferred if preferred in usable else (usable[0] if usable else "")
 
     def usable(self, registration: ClusterRegistrationToken) -> bool:
         """Whether the registration lets agents in now."""

@@ -33,13 +33,20 @@ class ClusterSettings:
     def value(self, name: str) -> str:
         """The value of a setting; empty for one that is neither stored nor known."""
         variable = "CATTLE_" + name.upper().replace("-", "_")
-        if self._environ.get(variable):
+        if variable in self._environ:
             return self._environ[variable]
         stored = self._settings.get(ObjectKey("", name))
         known = BY_NAME[name].default if name in BY_NAME else ""
         if stored is None:
             return known
         return stored.value or stored.default or known
+
+    def source(self, name: str) -> str:
+        """Where the value comes from: ``env``, ``db`` or ``default``."""
+        if "CATTLE_" + name.upper().replace("-", "_") in self._environ:
+            return "env"
+        stored = self._settings.get(ObjectKey("", name))
+        return "db" if stored is not None and stored.value else "default"
 
     def feature(self, name: str, default: bool) -> bool:
         """Whether a feature is on."""

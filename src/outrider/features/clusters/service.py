@@ -1,0 +1,131 @@
+"""What the gateway tells about tunnels, and what agents tell through them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.registration_token import ClusterRegistrationToken
+from outrider.features.clusters.admission import Admissions
+from outrider.features.clusters.inventories import Inventories
+from outrider.features.clusters.registry import Registry
+from outrider.features.clusters.sessions import Sessions
+from outrider.link.messages import (
+    Admission,
+    Admit,
+    CloseSessions,
+    FromAgent,
+    Message,
+    SessionClosed,
+    SessionOpened,
+    ToAgent,
+)
+from outrider.runtime.informer import Event
+from outrider.tunnel.reports import ReportError, StateReport, decode_agent_message, encode
+
+log = logging.getLogger(__name__)
+
+_SHOWN_FAILURES: Final = 5
+
+
+class ClusterService:
+    """Handles the link's messages about clusters.
+
+    `send` hands a message to the gateway; `changed(cluster)` has the cluster's inventory and desired state
+    looked at; `synced` says whether all clusters and registrations are known yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        admissions: Admissions,
+        registry: Registry,
+        sessions: Sessions,
+        inventories: Inventories,
+        send: Callable[[Message], None],
+        changed: Callable[[str], None],
+        synced: Callable[[], bool],
+    ) -> None:
+        self._admissions = admissions
+        self._registry = registry
+        self._sessions = sessions
+        self._inventories = inventories
+        self._send = send
+        self._changed = changed
+        self._synced = synced
+
+    async def admit(self, message: Admit) -> Admission:
+        """Whether an agent may open a tunnel."""
+        return await self._admissions.admit(message)
+
+    async def session_opened(self, message: SessionOpened) -> None:
+        """A tunnel is up; one whose registration went while it was opened is closed again."""
+        self._sessions.opened(message.cluster, message.session, message.registration)
+        self._close_unjustified(message.cluster)
+        self._changed(message.cluster)
+
+    async def session_closed(self, message: SessionClosed) -> None:
+        """A tunnel is gone."""
+        self._inventories.forget(message.cluster, message.session)
+        self._sessions.closed(message.cluster, message.session)
+        self._changed(message.cluster)
+
+    async def from_agent(self, message: FromAgent) -> None:
+        """A report from an agent; one that cannot be understood is logged and dropped."""
+        try:
+            report = decode_agent_message(message.body)
+        except ReportError as error:
+            log.warning("cluster %s, session %d: %s", message.cluster, message.session, error)
+            return
+        if isinstance(report, StateReport):
+            _log_failures(message.cluster, report)
+            return
+        answer = self._inventories.follow(message.cluster, message.session, report)
+        if answer is not None:
+            body = msgspec.Raw(encode(answer))
+            self._send(ToAgent(cluster=message.cluster, session=message.session, body=body))
+        self._changed(message.cluster)
+
+    def link_lost(self) -> None:
+        """The gateway is gone, and all tunnels with it."""
+        for cluster in self._sessions.clusters():
+            for session in self._sessions.of(cluster):
+                self._inventories.forget(cluster, session.number)
+        for cluster in self._sessions.clear():
+            self._changed(cluster)
+
+    def registration_changed(self, event: Event[ClusterRegistrationToken]) -> None:
+        """Follow the registrations' informer: a deleted one takes its tunnels with it."""
+        if event.new is None and event.old is not None:
+            self._close_unjustified(event.old.metadata.namespace)
+
+    def cluster_changed(self, event: Event[Cluster]) -> None:
+        """Follow the clusters' informer: a cluster that leaves loses its tunnels."""
+        cluster = event.new or event.old
+        if cluster is not None and (event.new is None or cluster.is_deleting):
+            name = cluster.metadata.name
+            if self._sessions.of(name):
+                self._send(CloseSessions(cluster=name, reason="the cluster is being removed"))
+
+    async def sweep(self) -> None:
+        """Close the tunnels that were told before it was known what they are based on."""
+        for cluster in self._sessions.clusters():
+            self._close_unjustified(cluster)
+
+    def _close_unjustified(self, cluster: str) -> None:
+        if not self._synced():
+            return
+        registrations = {session.registration for session in self._sessions.of(cluster)}
+        for registration in sorted(registrations):
+            if not self._registry.justifies(cluster, registration):
+                reason = "its registration was deleted"
+                self._send(CloseSessions(cluster=cluster, registration=registration, reason=reason))
+
+
+def _log_failures(cluster: str, report: StateReport) -> None:
+    for failure in report.failures[:_SHOWN_FAILURES]:
+        log.warning("cluster %s: %s %s: %s", cluster, failure.kind, failure.name, failure.message)

@@ -1,0 +1,399 @@
+"""Builds the feature: the only place that constructs its parts and registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+
+from outrider.apis.management.cluster import CLUSTERS, Cluster
+from outrider.apis.management.feature import FEATURES, Feature
+from outrider.apis.management.node import NODES, Node
+from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
+from outrider.apis.management.setting import SETTINGS, Setting
+from outrider.apis.management.user import USERS, User
+from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
+from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
+from outrider.features.clusters.administrators import administrators, is_admin_binding
+from outrider.features.clusters.admission import Admissions
+from outrider.features.clusters.inventories import Inventories
+from outrider.features.clusters.lifecycle import name_key
+from outrider.features.clusters.local import LocalCluster
+from outrider.features.clusters.manifests import Manifests
+from outrider.features.clusters.pairing import management_name
+from outrider.features.clusters.reconcile_cluster import NAME_INDEX, TWIN_INDEX, ClusterReconciler, twin_keys
+from outrider.features.clusters.reconcile_connection import ConnectionReconciler
+from outrider.features.clusters.reconcile_desired import DesiredReconciler
+from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
+from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
+from outrider.features.clusters.reconcile_registration import RegistrationReconciler
+from outrider.features.clusters.registry import SECRET_SELECTOR, TOKEN_INDEX, Registry, token_hashes
+from outrider.features.clusters.routes_clusters import ClusterRoutes, MintToken
+from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
+from outrider.features.clusters.service import ClusterService
+from outrider.features.clusters.sessions import (
+    NAMESPACE,
+    SELECTOR,
+    ConnectedClusters,
+    SessionPublisher,
+    Sessions,
+)
+from outrider.features.clusters.settings import ClusterSettings
+from outrider.kit.clock import Clock
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
+from outrider.kube.client import Client
+from outrider.kube.meta import ObjectKey
+from outrider.link.messages import Admission, Admit, FromAgent, Message, SessionClosed, SessionOpened
+from outrider.runtime.controller import Controller, Source
+from outrider.runtime.informer import Informer
+from outrider.runtime.manager import Manager
+
+_OF_REGISTRATIONS = frozenset(
+    {
+        "server-url",
+        "cacerts",
+        "crt-ttl-unit",
+        "crt-default-ttl-minutes",
+        "crt-default-grace-period-minutes",
+    }
+)
+_OF_DESIRED_STATE = frozenset({"server-url", "cacerts"})
+
+
+class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between installations and tests. Intervals are in seconds.
+
+    Attributes:
+        replica: unique among the servers of an installation, and the same after a restart.
+        embedded: the management cluster is our own, not one that we were installed in.
+        settle: how long after a start nothing is published, so that the gateway can tell its tunnels.
+        publish_interval, session_expiry: renewal of a replica's sessions, and when they count as dead.
+        inventory_pause: least time between two writes of one cluster's inventory.
+    """
+
+    replica: str
+    embedded: bool = True
+    environ: Mapping[str, str] = {}
+    settle: float = 2.0
+    publish_interval: float = 10.0
+    session_expiry: float = 30.0
+    inventory_pause: float = 10.0
+    local_interval: float = 15.0
+    import_rate: float = 2.0
+    import_burst: int = 60
+
+
+class ClustersFeature:
+    """What others get of this feature.
+
+    `handlers` answers the messages of the link by their type (`Admit` with an `Admission`, the others with
+    None); `link_lost` is to be called when the gateway is gone; `routes` go to the façade.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: ClusterService,
+        registry: Registry,
+        settings: ClusterSettings,
+        sessions: Sessions,
+        connected: ConnectedClusters,
+        local: LocalCluster,
+        routes: list[Route],
+    ) -> None:
+        self.service = service
+        self.registry = registry
+        self.settings = settings
+        self.sessions = sessions
+        self.connected = connected
+        self.local = local
+        self.routes = routes
+        self.handlers: dict[type[Any], Callable[[Any], Awaitable[Admission | None]]] = {
+            Admit: service.admit,
+            SessionOpened: service.session_opened,
+            SessionClosed: service.session_closed,
+            FromAgent: service.from_agent,
+        }
+
+    def link_lost(self) -> None:
+        """The gateway is gone."""
+        self.service.link_lost()
+
+
+def cluster_informer(client: Client) -> Informer[Cluster]:
+    """The informer of clusters that this feature needs; it may be shared with others."""
+    return Informer(client, CLUSTERS, indexes={NAME_INDEX: lambda cluster: (name_key(cluster),)})
+
+
+class _Informers:
+    """The local copies that the feature reads."""
+
+    def __init__(self, client: Client, manager: Manager, clusters: Informer[Cluster]) -> None:
+        add = manager.add_informer
+        self.clusters = add(clusters)
+        self.registrations: Informer[ClusterRegistrationToken] = add(Informer(client, REGISTRATION_TOKENS))
+        self.secrets: Informer[dict[str, Any]] = add(
+            Informer(client, SECRETS, labels=SECRET_SELECTOR, indexes={TOKEN_INDEX: token_hashes})
+        )
+        self.nodes: Informer[Node] = add(Informer(client, NODES))
+        self.twins: Informer[ProvisioningCluster] = add(
+            Informer(client, PROVISIONING_CLUSTERS, indexes={TWIN_INDEX: twin_keys})
+        )
+        self.settings: Informer[Setting] = add(Informer(client, SETTINGS))
+        self.features: Informer[Feature] = add(Informer(client, FEATURES))
+        self.users: Informer[User] = add(Informer(client, USERS))
+        self.bindings: Informer[dict[str, Any]] = add(Informer(client, CLUSTERROLEBINDINGS))
+        self.sets: Informer[dict[str, Any]] = add(
+            Informer(client, CONFIGMAPS, namespace=NAMESPACE, labels=SELECTOR)
+        )
+
+    def registrations_of(self, cluster: Cluster) -> Iterable[ObjectKey]:
+        """Keys of a cluster's registrations."""
+        return [one.key for one in self.registrations.list(cluster.metadata.name)]
+
+    def registrations_for(self, setting: Setting) -> Iterable[ObjectKey]:
+        """Keys of all registrations, for a setting that they depend on."""
+        if setting.metadata.name not in _OF_REGISTRATIONS:
+            return ()
+        return [one.key for one in self.registrations.list()]
+
+    def same_name(self, cluster: Cluster) -> Iterable[ObjectKey]:
+        """Keys of the cluster and of those with its display name."""
+        return {cluster.key, *(other.key for other in self.clusters.index(NAME_INDEX, name_key(cluster)))}
+
+    def twins_of(self, cluster: Cluster) -> Iterable[ObjectKey]:
+        """Keys of the provisioning clusters that belong to a cluster, or may."""
+        paired = [twin.key for twin in self.twins.index(TWIN_INDEX, cluster.metadata.name)]
+        return {*paired, ObjectKey(cluster.spec.fleet_workspace_name, cluster.metadata.name)}
+
+
+def build(
+    client: Client,
+    manager: Manager,
+    clusters: Informer[Cluster],
+    clock: Clock,
+    *,
+    config: ClustersConfig,
+    mint_token: MintToken,
+    send: Callable[[Message], None],
+) -> ClustersFeature:
+    """Construct the feature and register its informers, controllers and tasks with the manager.
+
+    `clusters` comes from `cluster_informer`; `send` hands a message to this replica's gateway and drops it
+    when there is none.
+    """
+    informers = _Informers(client, manager, clusters)
+    settings = ClusterSettings(informers.settings, informers.features, config.environ)
+    registry = Registry(
+        client,
+        clusters=clusters,
+        registrations=informers.registrations,
+        secrets=informers.secrets,
+        settings=settings,
+        clock=clock,
+    )
+    sessions, inventories = Sessions(), Inventories(clock)
+    connected = ConnectedClusters(clock, expiry=config.session_expiry)
+    manifests = Manifests(client, settings)
+
+    inventory: Controller[ObjectKey] = Controller(
+        "cluster inventory",
+        InventoryReconciler(
+            client,
+            clusters=clusters,
+            nodes=informers.nodes,
+            inventories=inventories,
+            writes=lambda name: is_writer(connected.replicas_of(name), config.replica),
+            settings=settings,
+            clock=clock,
+            pause=config.inventory_pause,
+        ),
+        workers=8,
+        sources=[Source(clusters)],
+        clock=clock,
+    )
+    desired = Controller(
+        "cluster desired state",
+        DesiredReconciler(
+            clusters=clusters,
+            sessions=sessions,
+            registry=registry,
+            manifests=manifests,
+            settings=settings,
+            administrators=lambda: administrators(informers.bindings.list(), informers.users),
+            send=send,
+            clock=clock,
+        ),
+        workers=4,
+        sources=_desired_sources(informers, sessions),
+        clock=clock,
+    )
+
+    def changed(cluster: str) -> None:
+        inventory.enqueue(ObjectKey("", cluster))
+        desired.enqueue(ObjectKey("", cluster))
+
+    service = ClusterService(
+        admissions=Admissions(client, registry, clock, synced=lambda: manager.synced),
+        registry=registry,
+        sessions=sessions,
+        inventories=inventories,
+        send=send,
+        changed=changed,
+        synced=lambda: manager.synced,
+    )
+    informers.registrations.subscribe(service.registration_changed)
+    clusters.subscribe(service.cluster_changed)
+    informers.sets.subscribe(connected.handle)
+
+    publisher = SessionPublisher(
+        client, sessions, config.replica, clock, interval=config.publish_interval, settle=config.settle
+    )
+    local = LocalCluster(
+        client, inventories, changed, embedded=config.embedded, interval=config.local_interval
+    )
+    # Every replica has tunnels of its own: what looks after them is not for the leader alone
+    manager.add_task(inventory.name, inventory.run)
+    manager.add_task(desired.name, desired.run)
+    manager.add_task("tunnels without registration", service.sweep)
+    manager.add_task("session publisher", publisher.run)
+    manager.add_task("session expiry", connected.run)
+    manager.add_task("local cluster", local.run, leader_only=True)
+    for controller in _controllers(
+        client, informers, registry=registry, settings=settings, connected=connected, clock=clock
+    ):
+        manager.add_controller(controller)
+
+    imports = ImportRoutes(
+        client=client,
+        clusters=clusters,
+        registry=registry,
+        manifests=manifests,
+        settings=settings,
+        buckets=AddressBuckets(clock, rate=config.import_rate, burst=config.import_burst),
+    )
+    views = ClusterRoutes(
+        client=client,
+        clusters=clusters,
+        nodes=informers.nodes,
+        settings=settings,
+        mint_token=mint_token,
+        clock=clock,
+    )
+    return ClustersFeature(
+        service=service,
+        registry=registry,
+        settings=settings,
+        sessions=sessions,
+        connected=connected,
+        local=local,
+        routes=[*imports.routes(), *views.routes()],
+    )
+
+
+def _controllers(
+    client: Client,
+    informers: _Informers,
+    *,
+    registry: Registry,
+    settings: ClusterSettings,
+    connected: ConnectedClusters,
+    clock: Clock,
+) -> list[Controller[ObjectKey]]:
+    """The controllers of the leader."""
+    clusters, registrations, twins = informers.clusters, informers.registrations, informers.twins
+    connection: Controller[ObjectKey] = Controller(
+        "cluster connection",
+        ConnectionReconciler(client, clusters, connected, clock),
+        workers=8,
+        sources=[Source(clusters)],
+        clock=clock,
+    )
+    connected.on_change(lambda cluster: connection.enqueue(ObjectKey("", cluster)))
+    return [
+        connection,
+        Controller(
+            "clusters",
+            ClusterReconciler(
+                client,
+                clusters=clusters,
+                registrations=registrations,
+                twins=twins,
+                settings=settings,
+                clock=clock,
+            ),
+            workers=4,
+            sources=[
+                Source(clusters, informers.same_name),
+                Source(registrations, lambda one: (ObjectKey("", one.metadata.namespace),)),
+            ],
+            clock=clock,
+        ),
+        Controller(
+            "cluster registrations",
+            RegistrationReconciler(
+                client,
+                clusters=clusters,
+                registrations=registrations,
+                registry=registry,
+                settings=settings,
+                clock=clock,
+            ),
+            workers=4,
+            sources=[
+                Source(registrations),
+                Source(clusters, informers.registrations_of),
+                Source(informers.secrets, _owner_keys),
+                Source(informers.settings, informers.registrations_for),
+            ],
+            clock=clock,
+        ),
+        Controller(
+            "provisioning twins",
+            TwinReconciler(client, clusters, twins),
+            workers=2,
+            sources=[Source(clusters), Source(twins, lambda twin: (ObjectKey("", management_name(twin)),))],
+            clock=clock,
+        ),
+        Controller(
+            "provisioning clusters",
+            ProvisioningReconciler(client, clusters, twins),
+            workers=2,
+            sources=[Source(twins), Source(clusters, informers.twins_of)],
+            clock=clock,
+        ),
+    ]
+
+
+def _desired_sources(informers: _Informers, sessions: Sessions) -> list[Source[Any, ObjectKey]]:
+    """What a cluster's desired state is made of, as far as the cluster has a tunnel here."""
+
+    def everywhere() -> list[ObjectKey]:
+        return [ObjectKey("", cluster) for cluster in sessions.clusters()]
+
+    def of_binding(binding: dict[str, Any]) -> list[ObjectKey]:
+        return everywhere() if is_admin_binding(binding) else []
+
+    def of_setting(setting: Setting) -> list[ObjectKey]:
+        return everywhere() if setting.metadata.name in _OF_DESIRED_STATE else []
+
+    def of_secret(secret: dict[str, Any]) -> list[ObjectKey]:
+        return [ObjectKey("", secret["metadata"]["namespace"])]
+
+    return [
+        Source(informers.bindings, of_binding),
+        Source(informers.users, lambda user: everywhere()),
+        Source(informers.settings, of_setting),
+        Source(informers.secrets, of_secret),
+    ]
+
+
+def _owner_keys(secret: dict[str, Any]) -> list[ObjectKey]:
+    metadata = secret["metadata"]
+    return [
+        ObjectKey(metadata["namespace"], owner.get("name", ""))
+        for owner in metadata.get("ownerReferences") or []
+        if owner.get("kind") == REGISTRATION_TOKENS.kind
+    ]
