@@ -1,5 +1,7 @@
 """Takes the claim from the gateway's header and dresses every answer with the headers that all share."""
 
+import logging
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +11,14 @@ from outrider.features.auth.judgement import AUTOMATIC_GROUPS, is_reserved
 from outrider.kube.identity import Identity
 from outrider.link.claims import ClaimError, decode_claim, put_claim
 from outrider.link.messages import CLAIM_HEADER, Claim
+
+log = logging.getLogger(__name__)
+
+INTERNAL = NormanError(500, "internal error: see the server's log")
+
+
+class RequestFailed(Exception):
+    """Ends a connection whose answer had begun when its route failed; the cause is logged already."""
 
 
 class ClaimMiddleware:
@@ -29,13 +39,23 @@ class ClaimMiddleware:
             await refusal(scope, receive, send)
             return
         put_claim(scope, claim)
+        begun = False
 
         async def dressed(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 _dress(MutableHeaders(scope=message), authenticated=claim.identity is not None)
             await send(message)
 
-        await self._app(scope, receive, dressed)
+        try:
+            await self._app(scope, receive, dressed)
+        except Exception as error:
+            # the log gets the trace, the client gets none of it
+            log.exception("%s %s failed", scope.get("method", ""), scope["path"])
+            if begun or scope["type"] != "http":
+                raise RequestFailed from error
+            await error_response(INTERNAL)(scope, receive, dressed)
 
 
 def read_claim(headers: Headers) -> Claim:

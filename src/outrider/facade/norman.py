@@ -1,8 +1,7 @@
 """Turns what went wrong into answers (contract, auth-and-rbac §0.1)."""
 
-import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -13,8 +12,6 @@ from outrider.apis.norman import CODES, NormanError, retry_later
 from outrider.features.auth.access import AccessUnknown
 from outrider.features.auth.errors import Busy
 from outrider.kube.errors import ApiError, KubeError
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
@@ -40,14 +37,12 @@ def from_kubernetes(error: KubeError) -> NormanError:
 
 async def on_norman_error(request: Request, error: Exception) -> Response:
     """For errors raised on purpose."""
-    return error_response(error if isinstance(error, NormanError) else NormanError(500, "internal error"))
+    return error_response(cast(NormanError, error))
 
 
 async def on_kubernetes_error(request: Request, error: Exception) -> Response:
     """For what the client of Kubernetes raised."""
-    if not isinstance(error, KubeError):
-        return await on_bug(request, error)
-    return error_response(from_kubernetes(error))
+    return error_response(from_kubernetes(cast(KubeError, error)))
 
 
 async def on_overload(request: Request, error: Exception) -> Response:
@@ -57,16 +52,10 @@ async def on_overload(request: Request, error: Exception) -> Response:
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """For what the router found."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers: Mapping[str, str] = (isinstance(error, HTTPException) and error.headers) or {}
+    found = cast(HTTPException, error)
     messages = {404: "no such path", 405: "this path does not take this method"}
-    return error_response(NormanError(status, messages.get(status, "the request failed"), headers=headers))
-
-
-async def on_bug(request: Request, error: Exception) -> Response:
-    """For what nobody foresaw: the log gets the trace, the client gets none of it."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return error_response(NormanError(500, "internal error: see the server's log"))
+    message = messages.get(found.status_code, "the request failed")
+    return error_response(NormanError(found.status_code, message, headers=found.headers))
 
 
 HANDLERS: Mapping[Any, Handler] = {
@@ -75,5 +64,4 @@ HANDLERS: Mapping[Any, Handler] = {
     AccessUnknown: on_overload,
     Busy: on_overload,
     HTTPException: on_http_error,
-    Exception: on_bug,
 }
