@@ -16,6 +16,7 @@ from outrider.apis.management.settings import (
     Definition,
     value_rules,
 )
+from outrider.kube.meta import ObjectMeta
 
 # What clients read before anybody has signed in (contract, auth-and-rbac §1.1).
 _PUBLIC = {"cacerts", "first-login", "ui-banners", "ui-issues", "ui-pl", "ui-brand", "ui-default-landing"}
@@ -63,6 +64,7 @@ def test_variable_of_a_setting() -> None:
     [
         (None, None, True, True),
         (None, None, False, False),
+        (None, None, None, False),
         (None, False, True, False),
         (None, True, False, True),
         (False, True, True, False),
@@ -70,13 +72,22 @@ def test_variable_of_a_setting() -> None:
     ],
 )
 def test_effective_value_of_a_feature(
-    locked: bool | None, chosen: bool | None, default: bool, effective: bool
+    locked: bool | None, chosen: bool | None, default: bool | None, effective: bool
 ) -> None:
     status = FeatureStatus(default=default, locked_value=locked)
     assert Feature(spec=FeatureSpec(value=chosen), status=status).enabled is effective
 
 
-def test_locked_features_are_known_and_retired_ones_are_not() -> None:
-    known = {one.name for one in features.DEFINITIONS}
-    assert set(features.LOCKED) <= known
-    assert not known & features.RETIRED
+def test_a_feature_without_status_has_the_default_of_this_version() -> None:
+    assert Feature(metadata=ObjectMeta(name="crt-token-ttl-rotation")).enabled is True
+    assert Feature(metadata=ObjectMeta(name="hide-local-auth-provider")).enabled is False
+    assert Feature(metadata=ObjectMeta(name="of-another-version")).enabled is False
+
+
+def test_a_locked_feature_ignores_what_was_chosen() -> None:
+    feature = Feature(metadata=ObjectMeta(name="token-hashing"), spec=FeatureSpec(value=False))
+    assert feature.enabled is True
+
+
+def test_retired_features_are_not_known() -> None:
+    assert not set(features.BY_NAME) & features.RETIRED

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from outrider.apis.crd import AGE, Column, Resource
+from outrider.apis.management.features import BY_NAME
 from outrider.apis.management.group import GROUP, VERSION
 from outrider.apis.schema import Rule, Shape, prop
 from outrider.kube.kind import Kind
@@ -31,7 +32,7 @@ class FeatureStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
     """What is known of a feature."""
 
     dynamic: Annotated[bool, prop("Whether a change takes effect without a restart.")] = False
-    default: Annotated[bool, prop("Whether the feature is on when nobody chose.")] = False
+    default: Annotated[bool | None, prop("Whether the feature is on when nobody chose.")] = None
     description: Annotated[str, prop("What the feature does.")] = ""
     locked_value: Annotated[bool | None, prop("The value that the feature cannot leave.")] = None
     prime: Annotated[bool, prop("Always false; kept for clients that read it.")] = False
@@ -66,11 +67,13 @@ class Feature(Object, kw_only=True):
 
     @property
     def enabled(self) -> bool:
-        """The value in effect (spec: auth §6.3)."""
-        for value in (self.status.locked_value, self.spec.value):
-            if value is not None:
-                return value
-        return self.status.default
+        """The value in effect (spec: auth §6.3); an unpublished default is the one of this version."""
+        known = BY_NAME.get(self.metadata.name)
+        if known is not None and known.locked:
+            return known.default
+        default = known.default if known is not None else False
+        chosen = (self.status.locked_value, self.spec.value, self.status.default)
+        return next((value for value in chosen if value is not None), default)
 
 
 FEATURES: Kind[Feature] = Kind(

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Definition:
-    """A known feature. A change of a `dynamic` one takes effect without a restart."""
+    """A known feature.
+
+    A change of a `dynamic` one takes effect without a restart; one that is `locked` never leaves its default.
+    """
 
     name: str
     default: bool
     dynamic: bool
     description: str
+    locked: bool = False
 
 
 DEFINITIONS: tuple[Definition, ...] = (
@@ -19,7 +23,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "cluster-agent-scheduling-customization", False, True, "Agents get a priority and disruption budget."
     ),
     Definition("hide-local-auth-provider", False, True, "Local users cannot sign in."),
-    Definition("token-hashing", True, True, "Secrets of tokens are stored as hashes; cannot be turned off."),
+    Definition("token-hashing", True, True, "Secrets of tokens are stored as hashes, always.", locked=True),
     Definition("v3-public", True, False, "Serve sign-in under /v3-public too."),
     Definition("multi-cluster-management", True, False, "Manage clusters other than this one."),
     Definition("cluster-shell", True, False, "Offer a kubectl shell for each cluster."),
@@ -29,8 +33,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("continuous-delivery", True, False, "Show delivery from Git in the user interface."),
 )
 
-# Always on, whatever is asked for: a stored secret must never be readable.
-LOCKED: dict[str, bool] = {"token-hashing": True}
+BY_NAME: dict[str, Definition] = {definition.name: definition for definition in DEFINITIONS}
 
 # Once known to the reference and accepted without effect.
 RETIRED: frozenset[str] = frozenset(
