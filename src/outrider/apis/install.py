@@ -18,6 +18,7 @@ from outrider.kube.kind import Kind
 from outrider.kube.transport import Request
 
 _OK = 200
+_DENIED = (401, 403)
 
 
 class InstallError(Exception):
@@ -120,4 +121,9 @@ def _is_established(stored: dict[str, Any]) -> bool:
 
 async def _is_served(client: Client, kind: Kind[Any]) -> bool:
     response = await client.raw(Request(method="GET", path=f"{kind.path()}?limit=1", headers=[], body=b""))
+    if response.status in _DENIED:
+        raise InstallError(
+            f"cannot list {kind.plural}.{kind.group}: the API server answered {response.status};"
+            " the role of this server in the management cluster must allow it"
+        )
     return response.status == _OK

@@ -13,8 +13,9 @@ from outrider.apis.crd import AGE, Column, Resource, custom_resource_definition
 from outrider.apis.install import InstallError, install
 from outrider.apis.kinds import KINDS
 from outrider.apis.schema import prop
-from outrider.kube.builtin import CRDS
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, CRDS
 from outrider.kube.client import Client
+from outrider.kube.identity import Identity
 from outrider.kube.kind import Kind
 from outrider.kube.meta import Object
 from outrider.kube.transport import Request
@@ -141,3 +142,31 @@ async def test_two_servers_may_install_at_once(admin: Client, group: str) -> Non
         answer = await admin.raw(Request(method="GET", path=kind.path(), headers=[], body=b""))
         assert answer.status == 200
         await admin.delete(CRDS, f"{kind.plural}.{group}")
+
+
+async def test_missing_rights_are_named(admin: Client, group: str) -> None:
+    name = f"installer-{group}"
+    rule = {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["*"]}
+    subject = {"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
+    role = {"kind": "ClusterRole", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
+    await admin.create(CLUSTERROLES, {"metadata": {"name": name}, "rules": [rule]})
+    await admin.create(
+        CLUSTERROLEBINDINGS, {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}
+    )
+    installer = admin.as_user(Identity(user=name, groups=(), extra={}))
+    with pytest.raises(InstallError, match=f"cannot list things.{group}: .* 403; the role of this server"):
+        await _eventually(installer, thing(group, First))
+    await admin.delete(CRDS, f"things.{group}")
+    await admin.delete(CLUSTERROLEBINDINGS, name)
+    await admin.delete(CLUSTERROLES, name)
+
+
+async def _eventually(installer: Client, kind: Kind[Object]) -> None:
+    """Install once the authorizer has seen the new role, which takes it a moment."""
+    for _ in range(100):
+        try:
+            await install(installer, policies=[], kinds=[kind])
+        except InstallError as error:
+            if "cannot install CRD" not in str(error):
+                raise
+        await asyncio.sleep(0.05)
