@@ -6,18 +6,13 @@ Sources: clusters-and-agents §3.2 (headers), §3.3 (agent behaviour), §3.7 (ke
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-import msgspec
-
-from outrider import __version__
 from outrider.agent.errors import AbandonedError, AgentError, TrustError
-from outrider.agent.proxies import proxy_for
-from outrider.agent.settings import AgentSettings, read_file
+from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import Trust
 from outrider.kit.backoff import Backoff
 from outrider.tunnel.session import DialError
@@ -57,6 +52,14 @@ class Dial(Protocol):
         ...
 
 
+class Shows(Protocol):
+    """Makes the headers of a dial; raises SettingsError."""
+
+    async def headers(self, *, refused: bool) -> dict[str, str]:
+        """`refused`: the server did not accept those of the last dial."""
+        ...
+
+
 class Dialer:
     """Runs one tunnel after the other.
 
@@ -68,6 +71,7 @@ class Dialer:
         self,
         settings: AgentSettings,
         trust: Trust,
+        registration: Shows,
         dial: Dial,
         *,
         opened: Callable[[Tunnel], None],
@@ -79,6 +83,7 @@ class Dialer:
     ) -> None:
         self._settings = settings
         self._trust = trust
+        self._registration = registration
         self._dial = dial
         self._opened = opened
         self._gone = gone
@@ -88,6 +93,7 @@ class Dialer:
         self._settled = settled
         self._path = REGISTER
         self._trouble = ""
+        self._refused = False
 
     async def run(self) -> None:
         """Dials forever.
@@ -102,10 +108,13 @@ class Dialer:
             except (AgentError, DialError) as error:
                 if isinstance(error, TrustError) and self._path == REGISTER:
                     raise
+                self._refused = (
+                    isinstance(error, DialError) and 400 <= error.status < 500 and not self._refused
+                )
                 self._complain(str(error))
                 await self._wait(last)
                 continue
-            self._path, self._trouble = CONNECT, ""
+            self._path, self._trouble, self._refused = CONNECT, "", False
             since = self._now()
             log.info("tunnel to %s is open", self._settings.server)
             await self._watch_over(tunnel)
@@ -117,9 +126,10 @@ class Dialer:
     async def _connect(self) -> Tunnel:
         context = await self._trust.establish()
         server = self._settings.server
-        proxy = proxy_for(server, self._settings.proxy_environment) or None
+        proxy = self._settings.proxies.of(server) or None
+        headers = await self._registration.headers(refused=self._refused)
         url = server.replace("https://", "wss://", 1) + self._path
-        return await self._dial(url, context, registration_headers(self._settings), proxy=proxy)
+        return await self._dial(url, context, headers, proxy=proxy)
 
     async def _watch_over(self, tunnel: Tunnel) -> None:
         """Returns when the tunnel is gone; ends one on which nothing was heard for too long."""
@@ -154,24 +164,6 @@ class Dialer:
         if trouble != self._trouble:
             log.error("no tunnel to %s: %s", self._settings.server, trouble)
         self._trouble = trouble
-
-
-def registration_headers(settings: AgentSettings) -> dict[str, str]:
-    """Headers of a dial; the token and the CA are read now, since both may be rotated. Raises SettingsError.
-
-    No credential of this cluster is sent: the server reaches it through the tunnel only.
-    """
-    authority = read_file(settings.service_account / "ca.crt", "the service account of the pod")
-    cluster = {
-        "address": settings.kubernetes_address,
-        "caCert": base64.b64encode(f"{authority}\n".encode()).decode(),
-    }
-    params = msgspec.json.encode({"cluster": cluster})
-    return {
-        "X-API-Tunnel-Token": settings.tunnel_token(),
-        "X-API-Tunnel-Params": base64.b64encode(params).decode(),
-        "User-Agent": f"outrider-agent/{__version__}",
-    }
 
 
 def _reason(tunnel: Tunnel) -> str:

@@ -13,6 +13,10 @@ class FetchError(AgentError):
     """A plain HTTPS request to the server got no usable answer."""
 
 
+class UntrustedError(FetchError):
+    """The server's certificate does not hold against the authorities that count."""
+
+
 class TrustError(AgentError):
     """The server could not prove that it is the one that this agent was installed for."""
 

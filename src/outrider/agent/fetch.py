@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import httptools
 
-from outrider.agent.errors import FetchError
+from outrider.agent.errors import FetchError, UntrustedError
 
 MAX_BODY = 1 << 20
 _MAX_HEAD = 16 << 10
@@ -60,6 +60,8 @@ async def fetch(
                     await writer.wait_closed()
     except TimeoutError:
         raise FetchError(f"GET {url}: no answer within {timeout:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        raise UntrustedError(f"GET {url}: {reason(error)}") from None
     except (OSError, ssl.SSLError, httptools.HttpParserError, EOFError, asyncio.LimitOverrunError) as error:
         raise FetchError(f"GET {url}: {reason(error)}") from None
     except FetchError as error:

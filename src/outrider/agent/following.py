@@ -5,6 +5,7 @@ An informer would hold every object; the agent needs sums and names of thousands
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -67,16 +68,24 @@ class Follower(Generic[T]):
         self._page = page
         self._version = ""
         self._trouble = ""
+        self._events = 0
 
     async def run(self) -> None:
         """Follows forever."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 if not self._version:
                     await self._list()
+                heard = self._events
+                begun = loop.time()
                 await self._watch()
+                # A proxy that ends every watch at once must not make this a busy loop.
+                if heard == self._events and loop.time() - begun < 1.0:
+                    await self._sleep(self._backoff.next())
             except Gone:
                 self._version = ""
+                await self._sleep(self._backoff.next())
             except KubeError as error:
                 self._complain(str(error))
                 await self._sleep(self._backoff.next())
@@ -114,6 +123,7 @@ class Follower(Generic[T]):
         elif event.type == "REJECTED":
             log.warning("%s %s cannot be read: %s", self._kind.kind, event.key, event.reason)
         self._version = event.resource_version or self._version
+        self._events += 1
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

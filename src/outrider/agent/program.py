@@ -19,7 +19,7 @@ from outrider.agent.errors import AgentError
 from outrider.agent.guard import AccountGuard
 from outrider.agent.inventory import Inventory
 from outrider.agent.keeper import AccountKeeper
-from outrider.agent.proxies import proxy_for
+from outrider.agent.registration import Registration
 from outrider.agent.reporter import Facts, Reporter
 from outrider.agent.settings import AgentSettings, read_file
 from outrider.agent.state import StateApplier
@@ -64,15 +64,20 @@ class Agent:
             client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
         )
         self._state = StateApplier(client, self._tell, every=settings.resync_state_every)
-        trust = Trust(
+        self._trust = Trust(
             settings.server,
             expected=settings.ca_checksum,
             strict=settings.strict_verify,
-            proxy=proxy_for(settings.server, settings.proxy_environment),
+            proxy=settings.proxies.of(settings.server),
         )
-        self._reporter.facts_changed(Facts(strict_tls=trust.pinned_only))
         self._dialer = Dialer(
-            settings, trust, self._dial, opened=self._opened, gone=self._gone, now=loop.time
+            settings,
+            self._trust,
+            Registration(settings, client),
+            self._dial,
+            opened=self._opened,
+            gone=self._gone,
+            now=loop.time,
         )
         self._tunnels: list[AgentSession] = []
 
@@ -84,6 +89,7 @@ class Agent:
             "account guard": self._guard.run,
             "desired state": self._state.run,
             "idle connections": self._sweep,
+            "check of the CA": self._tell_strictness,
         }
         try:
             async with TaskSupervisor() as tasks:
@@ -122,13 +128,24 @@ class Agent:
             await asyncio.sleep(_SWEEP)
             self._pool.sweep()
 
+    async def _tell_strictness(self) -> None:
+        self._reporter.facts_changed(Facts(strict_tls=await self._trust.would_be_strict()))
+
     # tunnels
 
     async def _dial(
         self, url: str, context: ssl.SSLContext, headers: Mapping[str, str], *, proxy: str | None
     ) -> Tunnel:
         end = AgentSession(self._pool, self._receive)
-        return await session.dial(url, context, headers, end, proxy=proxy)
+        try:
+            return await session.dial(url, context, headers, end, proxy=proxy)
+        except session.DialError:
+            raise
+        except Exception as error:
+            if proxy is None:
+                raise
+            # The proxy's own refusals have a type that belongs to a library below.
+            raise session.DialError(f"the proxy did not connect to {url}: {error}") from None
 
     def _opened(self, tunnel: Tunnel) -> None:
         self._tunnels.append(cast(AgentSession, tunnel))

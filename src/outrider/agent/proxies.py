@@ -7,22 +7,43 @@ network in CIDR form; each may carry ``:port``. Loopback addresses never go thro
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 
-def proxy_for(origin: str, environment: Mapping[str, str]) -> str:
-    """URL of the proxy for `origin`, or an empty string. Keys of `environment` are lower case."""
-    proxy = environment.get("https_proxy", "")
-    if not proxy:
-        return ""
-    parts = urlsplit(origin)
-    host, port = (parts.hostname or "").rstrip("."), parts.port or 443
-    if _is_loopback(host) or any(
-        _covers(entry.strip().lower(), host, port) for entry in environment.get("no_proxy", "").split(",")
-    ):
-        return ""
-    return proxy if "://" in proxy else f"http://{proxy}"
+class Proxies:
+    """The proxy of the environment, and what goes past it. Raises ValueError for a proxy that cannot be used."""
+
+    def __init__(self, proxy: str = "", exceptions: str = "") -> None:
+        proxy = proxy.strip()
+        self._proxy = proxy if not proxy or "://" in proxy else f"http://{proxy}"
+        self._exceptions = [entry.strip().lower() for entry in exceptions.split(",")]
+        if proxy:
+            _check(self._proxy)
+
+    def __repr__(self) -> str:
+        # the URL may hold a password
+        return f"Proxies({'set' if self._proxy else 'none'})"
+
+    def of(self, origin: str) -> str:
+        """URL of the proxy for `origin`, or an empty string."""
+        parts = urlsplit(origin)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or 443
+        if _is_loopback(host) or any(_covers(entry, host, port) for entry in self._exceptions):
+            return ""
+        return self._proxy
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "http" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("only a proxy of the form http://[user:password@]host:port can be used")
+
+
+NO_PROXIES = Proxies()
 
 
 def _is_loopback(host: str) -> bool:

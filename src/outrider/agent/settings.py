@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from outrider.agent.errors import SettingsError
+from outrider.agent.proxies import NO_PROXIES, Proxies
 
 CREDENTIALS: Final = Path("/cattle-credentials")
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -23,6 +24,7 @@ MAX_FILE: Final = 1 << 20
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[a-zA-Z0-9._~+/=-]{16,1024}")
 _HOST = re.compile(r"[a-zA-Z0-9._:\-\[\]]{1,255}")
+_PROXIES = ("https_proxy", "no_proxy")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -45,7 +47,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
         resync_state_every: seconds between two enforcements of the desired state.
         poll_every: seconds between two looks at the version and health of the API server.
         stop_within: seconds that running streams get to end after SIGTERM.
-        proxy_environment: the proxy variables of the environment, lower case.
+        proxies: which proxy leads where.
     """
 
     server: str
@@ -63,7 +65,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     resync_state_every: float = 180.0
     poll_every: float = 15.0
     stop_within: float = 5.0
-    proxy_environment: dict[str, str] = {}
+    proxies: Proxies = NO_PROXIES
 
     @property
     def kubernetes_address(self) -> str:
@@ -73,7 +75,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     def tunnel_token(self) -> str:
         """The registration token, read now. Raises SettingsError when the file is missing or no token."""
         token = read_file(self.credentials / "token", f"the Secret {self.credential_name}")
-        if not _TOKEN.fullmatch(token):
+        if not is_token(token):
             raise SettingsError(
                 f"{self.credentials / 'token'} does not hold a registration token (16 or more letters and"
                 " digits). Apply the registration command of the cluster again."
@@ -102,7 +104,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         resync_state_every=read.seconds("OUTRIDER_AGENT_RESYNC_STATE_EVERY", 180.0),
         poll_every=read.seconds("OUTRIDER_AGENT_POLL_EVERY", 15.0),
         stop_within=read.seconds("OUTRIDER_AGENT_STOP_WITHIN", 5.0),
-        proxy_environment=_proxies(environ),
+        proxies=read.proxies(),
     )
     if settings.ping_every >= settings.silence:
         problems.append(
@@ -129,6 +131,11 @@ def read_file(path: Path, origin: str) -> str:
         return data.decode("utf-8").strip()
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not text; it should come from {origin}") from None
+
+
+def is_token(text: str) -> bool:
+    """Whether this can be a registration token, and nothing else when it stands in a header."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def origin_of(url: str) -> str:
@@ -198,6 +205,15 @@ class _Reader:
             return default
         return seconds
 
+    def proxies(self) -> Proxies:
+        """HTTPS_PROXY and NO_PROXY in either case; lower case wins as in curl."""
+        found = {name: self._environ.get(name) or self._environ.get(name.upper()) or "" for name in _PROXIES}
+        try:
+            return Proxies(found["https_proxy"], found["no_proxy"])
+        except ValueError as error:
+            self._problems.append(f"HTTPS_PROXY: {error}")
+            return NO_PROXIES
+
 
 def _server(environ: Mapping[str, str], credentials: Path) -> str:
     """The origin from the mounted Secret and from CATTLE_SERVER; both must name the same server."""
@@ -232,10 +248,3 @@ def _kubernetes_host(environ: Mapping[str, str]) -> str:
     if not _HOST.fullmatch(host):
         raise SettingsError(f"{host!r} is not a host name or address")
     return host
-
-
-def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """HTTPS_PROXY and NO_PROXY in either case; lower case wins as in curl."""
-    names = ("https_proxy", "no_proxy")
-    found = {name: environ.get(name) or environ.get(name.upper()) or "" for name in names}
-    return {name: value for name, value in found.items() if value}

@@ -13,7 +13,7 @@ import ssl
 
 import msgspec
 
-from outrider.agent.errors import FetchError, TrustError
+from outrider.agent.errors import FetchError, TrustError, UntrustedError
 from outrider.agent.fetch import fetch
 
 _PATH = "/v3/settings/cacerts"
@@ -46,11 +46,6 @@ class Trust:
         self._proxy = proxy
         self._timeout = timeout
 
-    @property
-    def pinned_only(self) -> bool:
-        """Whether the server is verified with its own CA only."""
-        return bool(self._expected) and self._strict
-
     async def establish(self) -> ssl.SSLContext:
         """Checks the CA now and returns the context to dial with.
 
@@ -58,6 +53,9 @@ class Trust:
         """
         if not self._expected:
             return client_context("", system=True)
+        return client_context(await self._checked_ca(), system=not self._strict)
+
+    async def _checked_ca(self) -> str:
         pem = await self._fetch_ca()
         if not hmac.compare_digest(checksum(pem), self._expected):
             raise TrustError(
@@ -66,7 +64,22 @@ class Trust:
                 " apply the cluster's registration command again; or this is not the server that the agent"
                 " belongs to."
             )
-        return client_context(pem, system=not self._strict)
+        return pem
+
+    async def would_be_strict(self) -> bool | None:
+        """Whether the server's certificate holds against the pinned CA alone; None: there is no pinned CA.
+
+        This is what somebody wants to know before setting agent-tls-mode to strict. Raises TrustError, FetchError
+        when the server cannot be asked.
+        """
+        if not self._expected:
+            return None
+        pem = await self._checked_ca()
+        try:
+            await fetch(f"{self._server}/ping", client_context(pem, system=False), proxy=self._proxy)
+        except UntrustedError:
+            return False
+        return True
 
     async def _fetch_ca(self) -> str:
         url = self._server + _PATH

@@ -195,7 +195,7 @@ async def test_the_agent_registers_and_tells_its_inventory(
     tunnel: Session, server: tuple[ManagementServer, int], settings: AgentSettings
 ) -> None:
     assert tunnel.path == "/v3/connect/register"
-    assert server[0].params[0]["cluster"].keys() == {"address", "caCert"}
+    assert server[0].params[0]["cluster"].keys() == {"address", "caCert", "uid"}
     assert server[0].params[0]["cluster"]["address"] == settings.kubernetes_address
     await until(lambda: tunnel.snapshot.complete and tunnel.snapshot.version and tunnel.snapshot.health)
     snapshot = tunnel.snapshot

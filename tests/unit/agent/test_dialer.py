@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from outrider.agent.dialer import Dialer, Tunnel, registration_headers
-from outrider.agent.errors import AbandonedError, FetchError, SettingsError, TrustError
+from outrider.agent.dialer import Dialer, Tunnel
+from outrider.agent.errors import AbandonedError, FetchError, TrustError
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import Trust
 from outrider.kit.backoff import Backoff
@@ -98,10 +96,21 @@ def settings(tmp_path: Path) -> AgentSettings:
     )
 
 
+class FakeRegistration:
+    """Reads the mounted token, or the one that the cluster's Secret would hold after a refusal."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+
+    async def headers(self, *, refused: bool) -> dict[str, str]:
+        return {"X-API-Tunnel-Token": "stored" if refused else self._settings.tunnel_token()}
+
+
 def dialer(settings: AgentSettings, line: Line, trust: Trust | None = None) -> Dialer:
     return Dialer(
         settings,
         trust or FakeTrust(),
+        FakeRegistration(settings),
         line.dial,
         opened=line.open.append,
         gone=line.ended.append,
@@ -228,14 +237,11 @@ async def test_stopping_closes_the_tunnel(settings: AgentSettings) -> None:
     assert line.ended == [tunnel]
 
 
-def test_registration_sends_address_and_ca_and_no_credential(settings: AgentSettings) -> None:
-    headers = registration_headers(settings)
-    params = msgspec.json.decode(base64.b64decode(headers["X-API-Tunnel-Params"]))
-    assert params == {"cluster": {"address": "10.43.0.1:443", "caCert": base64.b64encode(b"PEM\n").decode()}}
-    assert headers["X-API-Tunnel-Token"] == TOKEN
-
-
-def test_registration_needs_the_ca(settings: AgentSettings) -> None:
-    (settings.service_account / "ca.crt").unlink()
-    with pytest.raises(SettingsError, match=r"ca\.crt"):
-        registration_headers(settings)
+async def test_after_a_refusal_the_stored_token_is_tried_in_turn(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    refusals = [DialError("cluster not found", status) for status in (400, 401, 400)]
+    line = Line(*refusals, DialError("no answer"), FakeTunnel())
+    running.append(asyncio.create_task(dialer(settings, line).run()))
+    await until(lambda: line.open)
+    assert line.tokens == [TOKEN, "stored", TOKEN, "stored", TOKEN]

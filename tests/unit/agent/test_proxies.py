@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.agent.proxies import proxy_for
+from outrider.agent.proxies import Proxies
 
 PROXY = "http://proxy.example.org:3128"
 
@@ -33,18 +33,30 @@ PROXY = "http://proxy.example.org:3128"
     ],
 )
 def test_no_proxy_is_read_as_go_reads_it(origin: str, no_proxy: str, direct: bool) -> None:
-    found = proxy_for(origin, {"https_proxy": PROXY, "no_proxy": no_proxy})
+    found = Proxies(PROXY, no_proxy).of(origin)
     assert found == ("" if direct else PROXY)
 
 
 def test_a_proxy_without_scheme_is_http() -> None:
-    assert proxy_for("https://a.example", {"https_proxy": "proxy:3128"}) == "http://proxy:3128"
+    assert Proxies("proxy:3128").of("https://a.example") == "http://proxy:3128"
 
 
 def test_without_a_proxy_there_is_none() -> None:
-    assert proxy_for("https://a.example", {"no_proxy": "*"}) == ""
+    assert Proxies("", "*").of("https://a.example") == ""
 
 
 @given(st.text())
 def test_no_text_of_no_proxy_breaks_it(text: str) -> None:
-    assert proxy_for("https://rancher.example.org", {"https_proxy": PROXY, "no_proxy": text}) in ("", PROXY)
+    assert Proxies(PROXY, text).of("https://rancher.example.org") in ("", PROXY)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://p:1", "https://p", "http://", "http://p:99999", "http://[", "http://p:0"]
+)
+def test_a_proxy_that_cannot_be_used_is_refused(proxy: str) -> None:
+    with pytest.raises(ValueError, match="only a proxy"):
+        Proxies(proxy)
+
+
+def test_the_proxys_password_never_shows() -> None:
+    assert "secret" not in repr(Proxies("http://me:secret@proxy:3128"))

@@ -144,5 +144,11 @@ def test_pings_must_be_faster_than_the_silence(tmp_path: Path) -> None:
 
 
 def test_proxies_are_read_in_either_case(tmp_path: Path) -> None:
-    settings = from_environment(environment(tmp_path, HTTPS_PROXY="http://p:1", no_proxy="x"))
-    assert settings.proxy_environment == {"https_proxy": "http://p:1", "no_proxy": "x"}
+    settings = from_environment(
+        environment(tmp_path, HTTPS_PROXY="http://me:hidden@p:1", no_proxy="b.example")
+    )
+    assert settings.proxies.of("https://a.example") == "http://me:hidden@p:1"
+    assert settings.proxies.of("https://b.example") == ""
+    assert "hidden" not in repr(settings)
+    with pytest.raises(SettingsError, match="HTTPS_PROXY"):
+        from_environment(environment(tmp_path, https_proxy="socks5://p"))

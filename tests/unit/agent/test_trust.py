@@ -99,7 +99,7 @@ async def test_the_pinned_authority_is_believed(authority: pki.Credential, tmp_p
     async with serving(setting(authority.cert_pem), server_context(authority, tmp_path)) as origin:
         trust = Trust(origin, expected=pin(authority.cert_pem), strict=True)
         context = await trust.establish()
-        assert trust.pinned_only
+        assert await trust.would_be_strict()
         assert len(context.get_ca_certs()) == 1
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
@@ -139,12 +139,13 @@ async def test_a_server_that_shows_the_right_ca_without_holding_it_is_not_believ
         context = await Trust(origin, expected=pin(authority.cert_pem), strict=True).establish()
         with pytest.raises(FetchError, match="not trusted"):
             await fetch(origin + "/ping", context)
+        assert await Trust(origin, expected=pin(authority.cert_pem)).would_be_strict() is False
 
 
 async def test_without_a_checksum_the_system_decides(authority: pki.Credential, tmp_path: Path) -> None:
     async with serving(setting(authority.cert_pem), server_context(authority, tmp_path)) as origin:
         trust = Trust(origin)
-        assert not trust.pinned_only
+        assert await trust.would_be_strict() is None
         with pytest.raises(FetchError, match="not trusted"):
             await fetch(origin, await trust.establish())
 
