@@ -84,8 +84,8 @@ class Plane:
         """A new local user without any right, known to the feature."""
         draft = User(metadata=ObjectMeta(generate_name="user-"), username=username, **fields)
         created = await self.client.create(USERS, draft)
-        await self.feature.bootstrap._passwords.store(created, password)
-        await eventually(lambda: self.feature.bootstrap._passwords.by_username(username) is not None)
+        await self.feature.passwords.store(created, password)
+        await eventually(lambda: self.feature.passwords.by_username(username) is not None)
         return created
 
 

@@ -44,13 +44,20 @@ class AccessReviews:
 
     async def allows(self, identity: Identity, action: Action) -> bool:
         """Whether RBAC lets the user do it. Raises AccessUnknown."""
+        return await self._allowed(_review(identity, action))
+
+    async def _allowed(self, review: dict[str, object]) -> bool:
         try:
             async with asyncio.timeout(self._timeout), self._slots:
-                answer = await self._client.post(_PATH, _review(identity, action))
+                answer = await self._client.post(_PATH, review)
         except (KubeError, TimeoutError) as error:
             raise AccessUnknown("the API server did not say whether access is allowed") from error
         status = answer.get("status") or {}
         return status.get("allowed") is True and status.get("denied") is not True
+
+    async def allows_path(self, identity: Identity, verb: str, path: str) -> bool:
+        """Whether RBAC lets the user do it to a path that is no resource. Raises AccessUnknown."""
+        return await self._allowed(_path_review(identity, verb, path))
 
     async def is_administrator(self, identity: Identity) -> bool:
         """Whether the user may do everything on the management cluster. Raises AccessUnknown."""
@@ -58,19 +65,28 @@ class AccessReviews:
 
 
 def _review(identity: Identity, action: Action) -> dict[str, object]:
+    attributes = {
+        "verb": action.verb,
+        "group": action.group,
+        "resource": action.resource,
+        "name": action.name,
+        "namespace": action.namespace,
+    }
+    return _review_of(identity, {"resourceAttributes": attributes})
+
+
+def _path_review(identity: Identity, verb: str, path: str) -> dict[str, object]:
+    return _review_of(identity, {"nonResourceAttributes": {"verb": verb, "path": path}})
+
+
+def _review_of(identity: Identity, attributes: dict[str, object]) -> dict[str, object]:
+    subject = {
+        "user": identity.user,
+        "groups": list(identity.groups),
+        "extra": {key: list(values) for key, values in identity.extra.items()},
+    }
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {
-            "user": identity.user,
-            "groups": list(identity.groups),
-            "extra": {key: list(values) for key, values in identity.extra.items()},
-            "resourceAttributes": {
-                "verb": action.verb,
-                "group": action.group,
-                "resource": action.resource,
-                "name": action.name,
-                "namespace": action.namespace,
-            },
-        },
+        "spec": subject | attributes,
     }

@@ -11,7 +11,7 @@ of one is therefore believed for one second only.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from outrider.apis.management.token import Token
@@ -60,7 +60,7 @@ class Freshness:
         return LIFETIME if settled else UNSETTLED_LIFETIME
 
     @contextlib.contextmanager
-    def subscribed(self, subscriber: Subscriber) -> "Any":
+    def subscribed(self, subscriber: Subscriber) -> Iterator[None]:
         """Have invalidations published to the subscriber while the block runs. It must not block or raise."""
         self._subscribers.add(subscriber)
         try:
@@ -175,7 +175,7 @@ class Heart:
         self._interval = interval
         self._timeout = timeout
 
-    async def beats(self) -> AsyncIterator[Beat]:
+    async def beats(self) -> AsyncGenerator[Beat, None]:
         """One beat an interval, while the API server answers and everything is synced."""
         while True:
             if self._ready() and await self._reachable():

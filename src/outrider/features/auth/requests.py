@@ -31,7 +31,7 @@ def caller_of(request: Request, *, otherwise: str = "") -> Caller:
         return Caller(identity=claim.identity, user=claim.user, token=claim.token, claim=claim)
     if claim.code == "TooManyRequests":
         raise retry_later(429, claim.message or "too many attempts", 1.0, code=claim.code)
-    raise Unauthenticated(otherwise or claim.message)
+    raise Unauthenticated(claim.message if claim.code else otherwise)
 
 
 def base_url(request: Request) -> str:
