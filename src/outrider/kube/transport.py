@@ -288,16 +288,22 @@ class Endpoint:
     async def connect(self) -> Connection:
         """Open a connection; raises OSError and ssl.SSLError."""
         loop = asyncio.get_running_loop()
-        if self._socket_path:
-            _, connection = await loop.create_unix_connection(Connection, self._socket_path)
-            return connection
-        transport, connection = await loop.create_connection(
-            Connection,
-            self._address,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._server_name if self._tls else None,
-        )
+        connection = Connection()
+        try:
+            if self._socket_path:
+                await loop.create_unix_connection(lambda: connection, self._socket_path)
+                return connection
+            transport, _ = await loop.create_connection(
+                lambda: connection,
+                self._address,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._server_name if self._tls else None,
+            )
+        except BaseException:
+            # Cancelled just when it was made, TLS would keep the socket for a farewell of 30 s
+            connection.abort()
+            raise
         _keep_alive(transport.get_extra_info("socket"))
         return connection
 
