@@ -72,6 +72,7 @@ async def set_feature(admin, name: str, value: bool | None) -> None:
 
 async def test_hidden_local_login_refuses_logins_tokens_and_passwords_at_once(plane, admin, jane):
     username, _, session = jane
+    plane.invalidations.clear()
     await set_feature(admin, "hide-local-auth-provider", True)
     try:
 

@@ -61,7 +61,12 @@ class Freshness:
 
     @contextlib.contextmanager
     def subscribed(self, subscriber: Subscriber) -> Iterator[None]:
-        """Have invalidations published to the subscriber while the block runs. It must not block or raise."""
+        """Have invalidations published to the subscriber while the block runs. It must not block.
+
+        A gateway that was away has missed some: the first thing it hears is that nothing it knows holds
+        without asking again.
+        """
+        subscriber(Invalidate(generation=self._generation, everything=True))
         self._subscribers.add(subscriber)
         try:
             yield

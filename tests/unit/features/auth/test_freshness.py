@@ -174,9 +174,19 @@ async def test_verdicts_live_one_second_within_two_of_a_role_change_and_thirty_o
         assert freshness.lifetime() == 30
 
 
+async def test_whoever_comes_back_hears_first_that_nothing_holds(listener):
+    heard: list[Invalidate] = []
+    with listener.freshness.subscribed(heard.append):
+        assert heard == [Invalidate(generation=listener.freshness.generation, everything=True)]
+    listener.freshness.everything_changed()
+    await asyncio.sleep(0.02)
+    assert len(heard) == 1
+
+
 async def test_a_subscriber_that_fails_does_not_keep_others_from_hearing(listener):
     def broken(message: Invalidate) -> None:
-        raise RuntimeError("link closed")
+        if not message.everything:
+            raise RuntimeError("link closed")
 
     with listener.freshness.subscribed(broken):
         assert await listener.after((listener.freshness.token_changed, deleted(a_token()))) is not None
