@@ -26,6 +26,7 @@ from outrider.features.auth.routes import auth_routes
 from outrider.features.auth.routes_login import LoginRoutes
 from outrider.features.auth.routes_tokens import TokenRoutes
 from outrider.features.auth.routes_users import UserRoutes
+from outrider.features.auth.service import VerdictLink
 from outrider.features.auth.settings import AuthSettings
 from outrider.features.auth.tokens import LOCAL_PROVIDER, TokenIssuer
 from outrider.features.auth.usage import TokenUsage
@@ -52,8 +53,8 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
 class AuthFeature:
     """What others get of this feature.
 
-    `verdicts` answers the gateway, `freshness` and `heart` tell it what holds; `bootstrap` runs on the leader,
-    before the feature is of use; `issuer` mints tokens for kubeconfigs; `routes` go to the façade.
+    `link` serves gateways with `verdicts` and `freshness`; `bootstrap` runs on the leader, before the feature is
+    of use; `issuer` mints tokens for kubeconfigs; `routes` go to the façade.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class AuthFeature:
         *,
         verdicts: VerdictService,
         freshness: Freshness,
-        heart: Heart,
+        link: VerdictLink,
         bootstrap: Bootstrap,
         passwords: LocalPasswords,
         issuer: TokenIssuer,
@@ -72,7 +73,7 @@ class AuthFeature:
     ) -> None:
         self.verdicts = verdicts
         self.freshness = freshness
-        self.heart = heart
+        self.link = link
         self.bootstrap = bootstrap
         self.passwords = passwords
         self.issuer = issuer
@@ -152,10 +153,11 @@ def build(
         clock=clock,
     )
     user_routes = UserRoutes(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
+    heart = Heart(client, freshness, lambda: manager.synced, clock, interval=config.beat_interval)
     return AuthFeature(
         verdicts=verdicts,
         freshness=freshness,
-        heart=Heart(client, freshness, lambda: manager.synced, clock, interval=config.beat_interval),
+        link=VerdictLink(verdicts, freshness, heart),
         bootstrap=Bootstrap(client, passwords, settings, config.environ),
         passwords=passwords,
         issuer=issuer,
