@@ -68,6 +68,12 @@ def test_decisions_are_numbered_dated_and_complete() -> None:
         assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], page
 
 
+def test_the_list_of_decisions_is_complete() -> None:
+    folder = ROOT / "docs/explanation/decisions"
+    listed = LINK.findall((folder / "index.md").read_text())
+    assert sorted(listed) == sorted(page.name for page in folder.glob("[0-9]*.md"))
+
+
 class TestTheChecksThemselves:
     def test_a_broken_link_is_found(self, tmp_path: Path) -> None:
         (tmp_path / "there.md").write_text("# One thing\n")
