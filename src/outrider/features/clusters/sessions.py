@@ -197,11 +197,26 @@ class ConnectedClusters:
         """Whether any replica has a tunnel to the cluster."""
         return any(cluster in published.clusters for published in self._replicas.values())
 
+    def dead_replicas(self) -> list[str]:
+        """Names of the ConfigMaps that nobody has renewed for twenty times the expiry."""
+        limit = self._clock.monotonic() - 20 * self._expiry
+        return [f"sessions-{name}" for name, one in self._replicas.items() if one.seen_at <= limit]
+
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(self._expiry / 6)
             self.sweep()
+
+    async def collect(self, client: Client) -> None:
+        """Remove what dead replicas left behind, until cancelled."""
+        while True:
+            await asyncio.sleep(self._expiry)
+            for name in self.dead_replicas():
+                try:
+                    await client.delete_if_exists(CONFIGMAPS, name, NAMESPACE)
+                except KubeError as error:
+                    log.warning("cannot remove %s, which a dead replica left: %s", name, error)
 
     def _published(self, replica: str) -> frozenset[str]:
         published = self._replicas.get(replica)

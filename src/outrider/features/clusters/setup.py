@@ -260,6 +260,7 @@ def build(
     manager.add_task("tunnels without registration", service.sweep)
     manager.add_task("session publisher", publisher.run)
     manager.add_task("session expiry", connected.run)
+    manager.add_task("sets of dead replicas", lambda: connected.collect(client), leader_only=True)
     manager.add_task("local cluster", local.run, leader_only=True)
     for controller in _controllers(
         client, informers, registry=registry, settings=settings, connected=connected, clock=clock
