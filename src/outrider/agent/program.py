@@ -13,6 +13,7 @@ from typing import Any, cast
 import aiofastnet
 
 from outrider import __version__
+from outrider.agent import ledger
 from outrider.agent.credentials import ImpersonationAccounts
 from outrider.agent.dialer import Dialer, Tunnel
 from outrider.agent.errors import AgentError
@@ -30,6 +31,7 @@ from outrider.kube.client import Client
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.tls import client_context
 from outrider.kube.transport import HttpTransport
+from outrider.runtime.leader import Durations, LeaderElector
 from outrider.tunnel import session
 from outrider.tunnel.agent import AgentSession
 from outrider.tunnel.pool import UpstreamPool
@@ -39,6 +41,8 @@ from outrider.tunnel.upstream import UpstreamConnection
 log = logging.getLogger(__name__)
 
 _SWEEP = 30.0
+# A replica that died leaves its objects as they are: nobody is in a hurry, and every renewal is a write.
+_LEASE = Durations(lease=30.0, renew_deadline=20.0, retry=5.0)
 
 
 class Agent:
@@ -64,6 +68,9 @@ class Agent:
             client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
         )
         self._state = StateApplier(client, self._tell, every=settings.resync_state_every)
+        self._lease = LeaderElector(
+            client, "outrider-agent", ledger.NAMESPACE, settings.name, durations=_LEASE
+        )
         self._trust = Trust(
             settings.server,
             expected=settings.ca_checksum,
@@ -87,7 +94,7 @@ class Agent:
             "inventory": self._inventory.run,
             "accounts": self._accounts.run,
             "account guard": self._guard.run,
-            "desired state": self._state.run,
+            "desired state": lambda: self._lease.run(self._state.run),
             "idle connections": self._sweep,
             "check of the CA": self._tell_strictness,
         }

@@ -7,6 +7,7 @@ never part of the settings: tokens are read from their files at the moment of us
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
         server: origin of the management server, ``https://host[:port]``, no path.
         ca_checksum: sha256 of the server's CA (64 hex digits); empty: the system's CAs are trusted.
         strict_verify: trust the pinned CA only, not the system's CAs beside it.
+        name: of this process, other than that of any other replica; a pod's is its host name.
         credential_name: name of the Secret that is mounted at `credentials`; for messages.
         credentials: folder with the files ``url``, ``token`` and ``namespace``.
         service_account: folder with ``token``, ``ca.crt`` and ``namespace``.
@@ -53,6 +55,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     server: str
     ca_checksum: str = ""
     strict_verify: bool = False
+    name: str = "agent"
     credential_name: str = "cattle-credentials"
     credentials: Path = CREDENTIALS
     service_account: Path = SERVICE_ACCOUNT
@@ -92,6 +95,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         server=read.checked("the server's address", lambda: _server(environ, credentials)),
         ca_checksum=read.checked("CATTLE_CA_CHECKSUM", lambda: _checksum(environ)),
         strict_verify=read.flag("STRICT_VERIFY"),
+        name=environ.get("OUTRIDER_AGENT_NAME") or environ.get("HOSTNAME") or socket.gethostname(),
         credential_name=environ.get("CATTLE_CREDENTIAL_NAME") or "cattle-credentials",
         credentials=credentials,
         service_account=Path(environ.get("OUTRIDER_AGENT_SERVICE_ACCOUNT") or SERVICE_ACCOUNT),

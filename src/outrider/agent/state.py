@@ -12,10 +12,10 @@ import msgspec
 
 from outrider.agent.discovery import Discovery
 from outrider.agent.errors import StateError
-from outrider.agent.ledger import Ledger
+from outrider.agent.ledger import NAME, NAMESPACE, Ledger
 from outrider.agent.plan import LABEL, Plan, Record, Ref, failure, is_older, make_plan, merged, ref_of
 from outrider.kube.client import Client
-from outrider.kube.errors import Conflict, KubeError, NotFound
+from outrider.kube.errors import ApiError, Conflict, KubeError, NotFound
 from outrider.tunnel.reports import DesiredState, Failure, StateReport
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class StateApplier:
         self._state: DesiredState | None = None
         self._offered: DesiredState | None = None
         self._wake = asyncio.Event()
+        self._trouble = ""
         self.last: StateReport | None = None
 
     def offer(self, state: DesiredState) -> None:
@@ -60,13 +61,14 @@ class StateApplier:
         self._wake.set()
 
     async def run(self) -> None:
-        """Applies forever."""
+        """Applies forever. Only one replica may: what is kept in memory is read again at the start."""
+        self._record = None
         while True:
             self._wake.clear()
             try:
                 done = await self.enforce()
             except (StateError, KubeError) as error:
-                log.warning("the desired state is not applied: %s", error)
+                self._complain(str(error))
                 done = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every if done else self._retry):
@@ -87,6 +89,7 @@ class StateApplier:
             state, tuple(ref for ref in self._record.refs if ref not in gone), self._record
         )
         failures = [*plan.failures, *unapplied, *unpruned]
+        self._trouble = ""
         self._tell(
             StateReport(
                 epoch=state.epoch,
@@ -100,7 +103,10 @@ class StateApplier:
 
     async def _known(self) -> Record:
         if self._record is None:
-            self._record, self._state = await self._ledger.read()
+            self._record, kept = await self._ledger.read()
+            self._state = kept or self._state
+            if self._state is not None and is_older(self._state, self._record):
+                self._state = None  # another replica has applied more than this one ever saw
         return self._record
 
     def _choose(self, record: Record) -> DesiredState | None:
@@ -133,7 +139,7 @@ class StateApplier:
                 kind = await self._discovery.kind(ref.api_version, ref.kind)
                 await self._client.apply(kind, obj)
             except (KubeError, ValueError) as error:
-                failures.append(failure(ref, str(error)))
+                failures.append(failure(ref, _words(ref, error)))
         return failures
 
     async def _prune(self, refs: Sequence[Ref]) -> tuple[list[Ref], list[Failure]]:
@@ -145,7 +151,7 @@ class StateApplier:
                 await self._delete(ref)
             except (KubeError, ValueError) as error:
                 kept.append(ref)
-                failures.append(failure(ref, f"not deleted: {error}"))
+                failures.append(failure(ref, f"not deleted: {_words(ref, error)}"))
         return kept, failures
 
     async def _delete(self, ref: Ref) -> None:
@@ -160,11 +166,29 @@ class StateApplier:
         except (NotFound, Conflict):
             return  # gone, or another one of that name by now
 
+    def _complain(self, trouble: str) -> None:
+        """Nothing can be applied at all: said once, here and to the server."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        log.error("the desired state is not applied: %s", trouble)
+        wanted = self._offered or self._state
+        if wanted is not None:
+            record = failure(Ref("v1", "Secret", NAMESPACE, NAME), trouble)
+            self._tell(StateReport(epoch=wanted.epoch, counter=wanted.counter, failures=[record]))
+
     def _tell(self, report: StateReport) -> None:
         last, self.last = self.last, report
         # a repeated round that changed nothing is no news
         if last is None or report.pruned or report != msgspec.structs.replace(last, pruned=0):
             self._report(report)
+
+
+def _words(ref: Ref, error: Exception) -> str:
+    """The error for a report; an API server may quote what it refuses, and that must be no secret."""
+    if ref.kind == "Secret" and isinstance(error, ApiError):
+        return f"the API server answered {error.code} {error.reason}"
+    return str(error)
 
 
 def _is_ours(obj: dict[str, Any]) -> bool:

@@ -358,6 +358,34 @@ async def test_the_state_is_kept_over_a_restart_and_enforced_without_the_server(
     await second
 
 
+async def test_one_of_two_replicas_applies_and_the_other_takes_over(
+    settings: AgentSettings, server: tuple[ManagementServer, int], admin: Client, namespace: str
+) -> None:
+    stops = [asyncio.Event(), asyncio.Event()]
+    agents = []
+    for number, stop in enumerate(stops, start=1):
+        replica = msgspec.structs.replace(settings, name=f"replica-{number}")
+        agents.append(asyncio.create_task(Agent(replica).run(stop)))
+        await until(lambda: len(server[0].sessions) == len(agents))
+    for session in server[0].sessions:
+        session.send_message(
+            encode(DesiredState(epoch=1, counter=1, objects=[config("one", namespace, k="1")]))
+        )
+    first, second = server[0].sessions
+    await until(lambda: first.reports)
+    assert second.reports == []
+
+    stops[0].set()
+    await agents[0]
+    await until(lambda: second.reports, 20)
+    await admin.delete(CONFIGMAPS, "one", namespace)
+    async with asyncio.timeout(5):
+        while await admin.get_or_none(CONFIGMAPS, "one", namespace) is None:
+            await asyncio.sleep(0.05)
+    stops[1].set()
+    await agents[1]
+
+
 async def test_another_ca_ends_the_agent(
     settings: AgentSettings, server: tuple[ManagementServer, int]
 ) -> None:
