@@ -192,6 +192,8 @@ class EmbeddedCluster:
             self._probe(chosen.apiserver, certificates.SERVER_CA, certificates.ADMIN),
         )
         etcd.start()
+        # An API server that finds the port closed tries again a second later: cheaper to wait the moment.
+        await etcd.wait_listening(self._start_timeout)
         apiserver.start()
         await _all_ready([etcd, apiserver], self._start_timeout)
         if self._controllers:

@@ -21,6 +21,16 @@ class HttpsProbe:
     ready_path: str = "/readyz"
     live_path: str = "/livez"
 
+    async def listening(self, timeout: float) -> bool:
+        """Whether it accepts connections, ready or not."""
+        try:
+            async with asyncio.timeout(timeout):
+                _, writer = await asyncio.open_connection(self.host, self.port)
+        except OSError:
+            return False
+        writer.transport.abort()
+        return True
+
     async def ready(self, timeout: float) -> bool:
         """Whether it serves requests now; any failure within ``timeout`` seconds is a no."""
         return await self._ask(self.ready_path, timeout)

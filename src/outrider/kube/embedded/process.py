@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,10 @@ class ProcessFailedError(RuntimeError):
 
 class Probe(Protocol):
     """How to ask a process for its health; no answer within ``timeout`` seconds is a no."""
+
+    async def listening(self, timeout: float) -> bool:
+        """Whether it accepts connections, ready or not."""
+        ...
 
     async def ready(self, timeout: float) -> bool:
         """Whether it serves requests now."""
@@ -85,21 +90,30 @@ class SupervisedProcess:
         self._spawn()
         self._task = asyncio.create_task(self._supervise(), name=f"supervise {self.role}")
 
+    async def wait_listening(self, timeout: float) -> None:
+        """Returns once the child accepts connections; raises as ``wait_ready`` does."""
+        if self._probe:
+            await self._wait(self._probe.listening, "did not listen", timeout)
+
     async def wait_ready(self, timeout: float) -> None:
         """Returns once the child answers that it is ready.
 
         Raises ``ProcessFailedError`` when it ends first, or after ``timeout`` seconds.
         """
+        if self._probe:
+            await self._wait(self._probe.ready, "was not ready", timeout)
+
+    async def _wait(self, ask: Callable[[float], Awaitable[bool]], complaint: str, timeout: float) -> None:
         ends = self._ends
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._ends == ends:
-                    if self._probe is None or await self._probe.ready(self._policy.live_timeout):
+                    if await ask(self._policy.live_timeout):
                         return
                     await asyncio.sleep(self._policy.ready_poll)
         if self._ends != ends:
             raise ProcessFailedError(self._failure(f"ended with code {self._last_code} while starting"))
-        raise ProcessFailedError(self._failure(f"was not ready within {timeout:g} seconds"))
+        raise ProcessFailedError(self._failure(f"{complaint} within {timeout:g} seconds"))
 
     async def stop(self) -> None:
         """Ends supervision, then the child: SIGTERM, and SIGKILL after the grace."""

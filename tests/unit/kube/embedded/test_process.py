@@ -27,6 +27,9 @@ class Answers:
         self.is_ready = ready
         self.is_live = live
 
+    async def listening(self, timeout: float) -> bool:
+        return self.is_ready
+
     async def ready(self, timeout: float) -> bool:
         return self.is_ready
 
@@ -104,6 +107,14 @@ async def test_a_child_that_never_gets_ready_is_told(tmp_path: Path) -> None:
     process.start()
     with pytest.raises(ProcessFailedError, match=r"was not ready within 0\.1 seconds"):
         await process.wait_ready(0.1)
+    await process.stop()
+
+
+async def test_a_child_that_never_listens_is_told(tmp_path: Path) -> None:
+    process = supervised(tmp_path, "exec sleep 60", Answers(ready=False))
+    process.start()
+    with pytest.raises(ProcessFailedError, match=r"did not listen within 0\.1 seconds"):
+        await process.wait_listening(0.1)
     await process.stop()
 
 
