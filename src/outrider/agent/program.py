@@ -90,6 +90,14 @@ class Agent:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set. Raises AgentError when there is no use in going on."""
+        settings = self._settings
+        log.info(
+            "agent %s, version %s: server %s, cluster %s",
+            settings.name,
+            __version__,
+            settings.server,
+            settings.kubernetes_address,
+        )
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "inventory": self._inventory.run,
             "accounts": self._accounts.run,

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from outrider.agent.errors import SettingsError, TrustError
-from outrider.agent.program import Agent
+from outrider.agent.program import Agent, run
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import checksum
 from outrider.kit import pki
@@ -393,6 +393,15 @@ async def test_another_ca_ends_the_agent(
     with pytest.raises(TrustError, match="CATTLE_CA_CHECKSUM"):
         await Agent(settings).run(asyncio.Event())
     assert server[0].refused == 0
+
+
+async def test_the_exit_status_tells_that_it_cannot_work(
+    settings: AgentSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = msgspec.structs.replace(settings, ca_checksum="0" * 64)
+    assert await run(wrong) == 1
+    assert "CATTLE_CA_CHECKSUM" in caplog.text
+    assert TOKEN not in caplog.text
 
 
 async def test_a_missing_mount_is_explained(settings: AgentSettings) -> None:
