@@ -17,6 +17,7 @@ from outrider.features.auth.bootstrap import (
     NAMESPACE,
     SECRET,
     Bootstrap,
+    admin_name,
     bootstrap_password,
     find_admin,
 )
@@ -170,6 +171,25 @@ async def test_an_interrupted_start_is_finished_by_the_next(start, empty, writes
     assert await one.accepts(await bootstrap_password(empty))
     await empty.get(CLUSTERROLEBINDINGS, f"globaladmin-{users[0].metadata.name}")
     await empty.get(CONFIGMAPS, GUARD, NAMESPACE)
+
+
+async def test_two_starts_at_once_make_one_administrator(start, empty):
+    await asyncio.gather(*(start().run() for _ in range(4)))
+    users = (await empty.list(USERS, labels=f"{ADMIN_LABEL}={ADMIN_VALUE}")).items
+    assert len(users) == 1
+    assert await start().accepts(await bootstrap_password(empty))
+
+
+async def test_somebody_else_of_that_name_gets_no_rights(start, empty):
+    one = start()
+    await one.bootstrap._ensure_namespaces()
+    password = await one.bootstrap._ensure_password()
+    name = admin_name(password.uid)
+    await empty.create(USERS, {"metadata": {"name": name}, "username": "mallory"})
+    with pytest.raises(InitializationIncomplete, match="in the way"):
+        await one.run()
+    assert await empty.get_or_none(CLUSTERROLEBINDINGS, f"globaladmin-{name}") is None
+    await empty.delete(USERS, name)
 
 
 async def test_no_default_admin(start, empty):

@@ -1,12 +1,13 @@
 """The first administrator (contract, auth-and-rbac §1.15).
 
-Every step looks at what is there, so that a start that was interrupted anywhere is finished by the next one.
-Two starts never run at once: only the leader bootstraps.
+Every step looks at what is there, so that a start that was interrupted anywhere is finished by the next one,
+and two replicas that start at once make the same administrator: its name follows from the Secret's uid.
 """
 
 import base64
 import binascii
 import contextlib
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from outrider.features.auth import settings as names
 from outrider.features.auth.errors import InitializationIncomplete
 from outrider.features.auth.login import LocalPasswords
 from outrider.features.auth.passwords import NAMESPACE as PASSWORDS_NAMESPACE
-from outrider.features.auth.secrets import random_text
+from outrider.features.auth.secrets import ALPHABET, random_text
 from outrider.features.auth.settings import AuthSettings
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, NAMESPACES, SECRETS
 from outrider.kube.client import Client
@@ -42,10 +43,11 @@ _WEAK = "admin"
 
 
 class BootstrapPassword(msgspec.Struct, frozen=True):
-    """The first password, and whether its owner must replace it."""
+    """The first password, whether its owner must replace it, and the uid of the Secret that holds it."""
 
     value: str
     must_change: bool
+    uid: str
 
     def __repr__(self) -> str:
         return f"BootstrapPassword(must_change={self.must_change})"
@@ -70,7 +72,7 @@ class Bootstrap:
         if self._settings.text(names.NO_DEFAULT_ADMIN).lower() == "true":
             return
         password = await self._ensure_password()
-        admin = await self._ensure_admin(must_change=password.must_change)
+        admin = await self._ensure_admin(admin_name(password.uid), must_change=password.must_change)
         if await self._client.get_or_none(SECRETS, admin.metadata.name, PASSWORDS_NAMESPACE) is None:
             await self._passwords.store(admin, password.value)
         await self._ensure_binding(admin)
@@ -81,33 +83,36 @@ class Bootstrap:
         for namespace in (NAMESPACE, PASSWORDS_NAMESPACE):
             await self._create_if_absent(NAMESPACES, {"metadata": {"name": namespace}})
 
-    async def _create_if_absent(self, kind: Any, obj: dict[str, Any]) -> None:
+    async def _create_if_absent(self, kind: Any, obj: Any) -> None:
         with contextlib.suppress(AlreadyExists):
             await self._client.create(kind, obj)
 
     async def _ensure_password(self) -> BootstrapPassword:
         secret = await self._client.get_or_none(SECRETS, SECRET, NAMESPACE)
-        if secret is not None:
-            return _read(secret)
-        given = next((self._environ[name] for name in VARIABLES if self._environ.get(name)), "")
-        password = BootstrapPassword(given or random_text(_PASSWORD_LENGTH), not given or given == _WEAK)
-        await self._client.create(SECRETS, _secret(password, generated=not given))
-        return password
+        if secret is None:
+            given = next((self._environ[name] for name in VARIABLES if self._environ.get(name)), "")
+            await self._create_if_absent(SECRETS, _secret(given))
+            secret = await self._client.get(SECRETS, SECRET, NAMESPACE)
+        return _read(secret)
 
-    async def _ensure_admin(self, *, must_change: bool) -> User:
+    async def _ensure_admin(self, name: str, *, must_change: bool) -> User:
         admin = await find_admin(self._client)
         if admin is not None:
             return admin
         draft = User(
-            metadata=ObjectMeta(generate_name="user-", labels={ADMIN_LABEL: ADMIN_VALUE}),
+            metadata=ObjectMeta(name=name, labels={ADMIN_LABEL: ADMIN_VALUE}),
             username=USERNAME,
             display_name="Default Admin",
             must_change_password=must_change,
+            principal_ids=[f"local://{name}"],
             enabled=True,
         )
-        created = await self._client.create(USERS, draft)
-        principal = f"local://{created.metadata.name}"
-        return await self._client.patch(USERS, created.metadata.name, {"principalIds": [principal]})
+        await self._create_if_absent(USERS, draft)
+        admin = await self._client.get(USERS, name)
+        if admin.metadata.labels.get(ADMIN_LABEL) != ADMIN_VALUE:
+            # never give full rights to somebody who happens to have the name
+            raise InitializationIncomplete(f"user {name} is in the way of the first administrator: delete it")
+        return admin
 
     async def _ensure_binding(self, admin: User) -> None:
         await self._client.apply(CLUSTERROLEBINDINGS, admin_binding(admin))
@@ -130,7 +135,7 @@ class Bootstrap:
     async def ensure_default_admin(self) -> User:
         """Make the administrator, or give it its rights back, whatever the guard says. Raises KubeError."""
         await self._ensure_namespaces()
-        admin = await self._ensure_admin(must_change=True)
+        admin = await self._ensure_admin(f"user-{random_text(5)}", must_change=True)
         await self._ensure_binding(admin)
         return admin
 
@@ -168,15 +173,22 @@ def admin_binding(admin: User) -> dict[str, Any]:
     }
 
 
-def _secret(password: BootstrapPassword, *, generated: bool) -> dict[str, Any]:
+def admin_name(uid: str) -> str:
+    """`user-` and five characters, the same for every replica."""
+    digest = hashlib.sha256(uid.encode()).digest()
+    return "user-" + "".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:5])
+
+
+def _secret(given: str) -> dict[str, Any]:
+    value = given or random_text(_PASSWORD_LENGTH)
     return {
         "metadata": {
             "name": SECRET,
             "namespace": NAMESPACE,
-            "annotations": {_SOURCE_ANNOTATION: "generated" if generated else "given"},
+            "annotations": {_SOURCE_ANNOTATION: "given" if given else "generated"},
         },
         "type": "Opaque",
-        "data": {SECRET_KEY: base64.b64encode(password.value.encode()).decode()},
+        "data": {SECRET_KEY: base64.b64encode(value.encode()).decode()},
     }
 
 
@@ -189,6 +201,6 @@ def _read(secret: Mapping[str, Any]) -> BootstrapPassword:
         raise InitializationIncomplete(
             f"Secret {NAMESPACE}/{SECRET} has no password under {SECRET_KEY}: set one or delete the Secret"
         )
-    annotations = (secret.get("metadata") or {}).get("annotations") or {}
-    generated = annotations.get(_SOURCE_ANNOTATION) == "generated"
-    return BootstrapPassword(value, generated or value == _WEAK)
+    meta = secret.get("metadata") or {}
+    generated = (meta.get("annotations") or {}).get(_SOURCE_ANNOTATION) == "generated"
+    return BootstrapPassword(value, generated or value == _WEAK, str(meta.get("uid", "")))
