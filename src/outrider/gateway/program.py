@@ -9,7 +9,9 @@ import structlog
 from outrider.gateway import listener
 from outrider.gateway.admission import Reception
 from outrider.gateway.audit import AuditPipe, NoAudit
+from outrider.gateway.audit_log import open_pipe
 from outrider.gateway.backends import cluster_pool, control_pool
+from outrider.gateway.config import GatewayConfig
 from outrider.gateway.dispatch import Dispatcher
 from outrider.gateway.forwarding import Forwarding
 from outrider.gateway.listener import Listeners
@@ -37,33 +39,6 @@ from outrider.link.messages import (
 _log = structlog.get_logger("outrider.gateway")
 
 
-class Address(msgspec.Struct, frozen=True):
-    """Where to listen; port 0 takes a free one."""
-
-    host: str
-    port: int
-    tls: bool = True
-
-
-class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the gateway is told. Times are in seconds; `audit_descriptor` is an open pipe, -1 for none.
-
-    `ports_file` gets the ports as a JSON list once all listen.
-    """
-
-    listen: tuple[Address, ...]
-    link_socket: str
-    control_socket: str
-    kubeconfig: str
-    ports_file: str = ""
-    trusted_proxies: tuple[str, ...] = ()
-    audit_descriptor: int = -1
-    beat_seconds: float = 5.0
-    silence_seconds: float = 30.0
-    sweep_seconds: float = 5.0
-    drain_seconds: float = 2.0
-
-
 class Gateway:
     """The front door. `run` serves until `stop` is called."""
 
@@ -73,7 +48,7 @@ class Gateway:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._metrics = Metrics()
-        self._audit = AuditPipe(config.audit_descriptor) if config.audit_descriptor >= 0 else NoAudit()
+        self._audit = AuditPipe(open_pipe(Path(config.audit_pipe))) if config.audit_pipe else NoAudit()
         self._tunnels = TunnelRegistry(self._send, silence=config.silence_seconds)
         self._reception = Reception(self._send, self._tunnels)
         self._local = cluster_pool(kubeconfig.load(config.kubeconfig))

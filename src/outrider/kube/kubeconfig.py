@@ -98,6 +98,7 @@ def render(
     ca_pem: bytes = b"",
     client_cert_pem: bytes = b"",
     client_key_pem: bytes = b"",
+    token_file: str = "",
     namespace: str = "",
 ) -> str:
     """Return a kubeconfig with one cluster, user and context; the user is called ``user`` or ``name``."""
@@ -107,6 +108,8 @@ def render(
     credential: dict[str, str] = {}
     if token:
         credential["token"] = token
+    if token_file:
+        credential["tokenFile"] = token_file
     if client_cert_pem:
         credential["client-certificate-data"] = base64.b64encode(client_cert_pem).decode()
         credential["client-key-data"] = base64.b64encode(client_key_pem).decode()

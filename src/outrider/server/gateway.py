@@ -1,6 +1,7 @@
 """Entry of the gateway process: `python -m outrider.server.gateway CONFIG.json`."""
 
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -8,11 +9,16 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from outrider.gateway.program import Gateway, GatewayConfig
+from outrider.gateway.config import GatewayConfig
+from outrider.gateway.program import Gateway
+
+ACCOUNT_SECONDS = 120.0
+"""Seconds that control has to write the gateway's account."""
 
 
 async def serve(config: GatewayConfig) -> None:
     """Runs the gateway until SIGTERM or SIGINT."""
+    await _account(Path(config.kubeconfig))
     gateway = Gateway(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -20,8 +26,19 @@ async def serve(config: GatewayConfig) -> None:
     await gateway.run()
 
 
+async def _account(path: Path) -> None:
+    async with asyncio.timeout(ACCOUNT_SECONDS):
+        # It appears by a rename in the control process.
+        while not path.exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.02)
+
+
 def main() -> None:
     """Reads the configuration file named on the command line and serves."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiofastnet").setLevel(
+        logging.CRITICAL
+    )  # it reports every failed handshake of a stranger
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=GatewayConfig)
     uvloop.run(serve(config))
 

@@ -1,0 +1,1 @@
+"""The command line: `outrider up`, `server`, `agent`, `admin`."""

@@ -1,0 +1,92 @@
+"""Options that `up` and `server` share, each with its environment variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from outrider.gateway.config import Address
+
+
+class AddressType(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`, an IPv6 host in brackets."""
+
+    name = "address:port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Splits and checks."""
+        if isinstance(value, tuple):
+            return value
+        host, separator, port = str(value).rpartition(":")
+        if not separator or not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:8443 or [::1]:0", param, ctx)
+        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  an empty host asks for all interfaces
+
+
+def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the front door."""
+    path = click.Path(path_type=Path, exists=True, dir_okay=False)
+    options = (
+        click.option(
+            "--listen",
+            multiple=True,
+            type=AddressType(),
+            envvar="OUTRIDER_LISTEN",
+            help="Serve HTTPS here; port 0 takes a free one. May be repeated.",
+        ),
+        click.option(
+            "--listen-http",
+            multiple=True,
+            type=AddressType(),
+            envvar="OUTRIDER_LISTEN_HTTP",
+            help="Serve plain HTTP here, for a load balancer that ends TLS. May be repeated.",
+        ),
+        click.option(
+            "--trusted-proxy",
+            "trusted_proxies",
+            multiple=True,
+            envvar="OUTRIDER_TRUSTED_PROXIES",
+            metavar="NETWORK",
+            help="Believe X-Forwarded-* from this network. May be repeated.",
+        ),
+        click.option("--tls-cert", type=path, envvar="OUTRIDER_TLS_CERT", help="Certificate chain, PEM."),
+        click.option("--tls-key", type=path, envvar="OUTRIDER_TLS_KEY", help="Its private key, PEM."),
+        click.option(
+            "--tls-ca", type=path, envvar="OUTRIDER_TLS_CA", help="The CA that agents shall trust, PEM."
+        ),
+        click.option(
+            "--server-url", envvar="OUTRIDER_SERVER_URL", default="", help="How clients reach this server."
+        ),
+        click.option(
+            "--audit-level",
+            type=click.IntRange(0, 3),
+            envvar=["OUTRIDER_AUDIT_LEVEL", "AUDIT_LEVEL"],
+            default=1,
+            show_default=True,
+            help="0 off, 1 requests, 2 with request bodies, 3 with response bodies.",
+        ),
+        click.option(
+            "--audit-log",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar=["OUTRIDER_AUDIT_LOG", "AUDIT_LOG_PATH"],
+            help="The audit log's file; by default in the data folder.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def addresses(
+    listen: tuple[tuple[str, int], ...], listen_http: tuple[tuple[str, int], ...]
+) -> tuple[Address, ...]:
+    """All listening addresses, those with TLS first."""
+    return (
+        *(Address(host, port) for host, port in listen),
+        *(Address(host, port, tls=False) for host, port in listen_http),
+    )

@@ -1,0 +1,31 @@
+"""What the gateway process is told."""
+
+import msgspec
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+    tls: bool = True
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the gateway is told. Times are in seconds.
+
+    `ports_file` gets the ports as a JSON list once all listen. `audit_pipe` is the audit writer's FIFO, "" for none.
+    """
+
+    listen: tuple[Address, ...]
+    link_socket: str
+    control_socket: str
+    kubeconfig: str
+    ports_file: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    audit_pipe: str = ""
+    audit_level: int = 0
+    beat_seconds: float = 5.0
+    silence_seconds: float = 30.0
+    sweep_seconds: float = 5.0
+    drain_seconds: float = 2.0

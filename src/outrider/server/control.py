@@ -1,0 +1,216 @@
+"""The control process: façades, sign-in and controllers, composed. `python -m outrider.server.control CONFIG.json`.
+
+Start order (architecture, decision 1): CRDs → listen → built-ins → controllers. The façade answers once
+the local copies are synced; the ready file appears when the first administrator exists, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import uvicorn
+import uvloop
+
+from outrider import __version__
+from outrider.apis import install
+from outrider.apis.management.token import TOKENS
+from outrider.apis.management.user import USERS
+from outrider.facade.app import build_app
+from outrider.facade.metrics import MetricsRoute
+from outrider.features.auth import setup as auth
+from outrider.features.auth.settings import BODY_LIMIT
+from outrider.features.clusters import setup as clusters
+from outrider.kit.clock import SystemClock
+from outrider.kit.tasks import TaskSupervisor
+from outrider.kube import kubeconfig
+from outrider.kube.builtin import NAMESPACES
+from outrider.kube.client import Client
+from outrider.kube.kubeconfig import ClusterAccess
+from outrider.kube.transport import HttpTransport
+from outrider.link.endpoint import serve
+from outrider.link.messages import Claim, Serve
+from outrider.runtime.leader import LeaderElector
+from outrider.runtime.manager import Manager
+from outrider.server import defaults
+from outrider.server.config import ControlConfig
+from outrider.server.doorkeeper import Doorkeeper
+from outrider.server.serving import Material, OwnAuthority, ServingFiles
+from outrider.server.switchboard import Outlet, Switchboard
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "cattle-system"
+LEASE = "outrider-controllers"
+
+
+class Control:
+    """Everything that runs in the control process."""
+
+    def __init__(self, config: ControlConfig, access: ClusterAccess) -> None:
+        clock = SystemClock()
+        self._config = config
+        self._transport = HttpTransport(access)
+        self._client = client = Client(self._transport)
+        self._elector = LeaderElector(client, LEASE, NAMESPACE, config.replica)
+        self._manager = manager = Manager(elector=self._elector, clock=clock)
+        self._doorkeeper = Doorkeeper(client, access, config.folder)
+        copies = clusters.cluster_informer(client)
+        self._auth = auth.build(
+            client,
+            manager,
+            copies,
+            clock,
+            auth.AuthConfig(
+                environ=config.environ,
+                usage_interval=config.usage_interval,
+                beat_interval=config.beat_interval,
+            ),
+        )
+        self._metrics = MetricsRoute(copies, self._auth.access)
+        outlet = Outlet()
+        self._clusters = clusters.build(
+            client,
+            manager,
+            copies,
+            clock,
+            config=clusters.ClustersConfig(
+                replica=config.replica, embedded=config.embedded, environ=config.environ
+            ),
+            mint_token=self._mint,
+            send=outlet.send,
+        )
+        serving = config.serving
+        source = (
+            ServingFiles(serving.certificate, serving.key, serving.ca)
+            if serving.certificate is not None and serving.key is not None
+            else OwnAuthority(client, self._hosts, clock)
+        )
+        self._material = Material(source, self._material_changed, interval=config.material_interval)
+        self._switchboard = Switchboard(
+            outlet,
+            verdicts=self._auth.link,
+            tunnels=self._clusters.service,
+            material=lambda: self._material.current,
+            count=self._metrics.gateway_counted,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set. Raises KubeError when the management cluster cannot be used."""
+        await self._prepare()
+        link = await serve(self._config.link_socket, self._switchboard.converse)
+        server = self._web_server()
+        try:
+            async with TaskSupervisor() as tasks:
+                tasks.start("facade", server.serve)
+                tasks.start("controllers", self._manager.run)
+                tasks.start("certificates", self._material.run)
+                tasks.start("gateway account", self._doorkeeper.run)
+                await self._manager.wait_synced()
+                await self._auth.bootstrap.run()
+                self._say_ready()
+                await stop.wait()
+                server.should_exit = True
+        finally:
+            await link.close()
+            await self._switchboard.close()
+            self._auth.close()
+            await self._transport.close()
+
+    async def _prepare(self) -> None:
+        await asyncio.gather(install.install(self._client), self._ensure_namespace())
+        await self._doorkeeper.prepare()
+        material = await self._material.load()
+        computed = {
+            "cacerts": material.ca,
+            "server-url": self._config.default_url,
+            "server-version": f"v{__version__}",
+        }
+        await defaults.install(self._client, self._config.environ, computed)
+
+    async def _ensure_namespace(self) -> None:
+        await self._client.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+
+    def _web_server(self) -> uvicorn.Server:
+        app = build_app(
+            [*self._auth.routes, *self._clusters.routes, self._metrics.route()],
+            version=lambda: f"v{__version__}",
+            commit="",
+            body_limit=lambda: self._auth.settings.size(BODY_LIMIT),
+        )
+        socket = self._config.control_socket
+        socket.unlink(missing_ok=True)
+        options = uvicorn.Config(
+            app,
+            uds=str(socket),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=3,
+            timeout_keep_alive=75,
+        )
+        return _Quiet(options)
+
+    def _hosts(self) -> list[str]:
+        settings = self._clusters.settings
+        url = settings.value("server-url") or self._config.default_url
+        named = urlsplit(url).hostname
+        return [*self._config.serving.hosts, *([named] if named else [])]
+
+    def _material_changed(self, material: Serve) -> None:
+        log.info("the front door has a new certificate")
+        self._switchboard.publish_material()
+
+    async def _mint(self, claim: Claim, cluster: str) -> str:
+        user = await self._client.get(USERS, claim.user)
+        # A credential that is limited to one cluster must not make one that is not.
+        limit = (await self._client.get(TOKENS, claim.token)).cluster_name if claim.token else ""
+        issued = await self._auth.issuer.kubeconfig(user, cluster=limit or cluster)
+        return issued.value
+
+    def _say_ready(self) -> None:
+        log.info("ready")
+        if self._config.ready_file:
+            Path(self._config.ready_file).touch(mode=0o600)
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its own signal handlers: ours stop everything in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Captures none."""
+        yield
+
+
+async def run(config: ControlConfig) -> None:
+    """Runs the control process until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    access = kubeconfig.load(config.kubeconfig) if config.kubeconfig else kubeconfig.in_cluster()
+    await Control(config, access).run(stop)
+
+
+def main() -> None:
+    """Reads the configuration file named on the command line and serves."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = msgspec.json.decode(
+        Path(sys.argv[1]).read_bytes(), type=ControlConfig, dec_hook=lambda kind, value: kind(value)
+    )
+    uvloop.run(run(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The Setting and Feature objects that every installation has, made at start (contract, auth-and-rbac §6)."""
+
+import asyncio
+from collections.abc import Mapping
+
+from outrider.apis.management import features, settings
+from outrider.apis.management.feature import FEATURES, Feature
+from outrider.apis.management.setting import SETTINGS, Setting
+from outrider.kube.client import Client
+from outrider.kube.meta import ObjectMeta
+
+_WIDTH = 8
+_MINE = ("default", "source", "customized")
+
+
+async def install(client: Client, environ: Mapping[str, str], computed: Mapping[str, str]) -> None:
+    """Makes what is missing and brings defaults up to date; values that people chose stay. Raises KubeError.
+
+    `computed` are settings that this server decides by itself (its version, its address, its CA): they become the
+    default, which a chosen value overrides.
+    """
+    slots = asyncio.Semaphore(_WIDTH)
+    held = {one.metadata.name: one for one in (await client.list(SETTINGS)).items}
+    switches = {one.metadata.name: one for one in (await client.list(FEATURES)).items}
+
+    async def ensure_setting(definition: settings.Definition) -> None:
+        async with slots:
+            default = computed.get(definition.name, definition.default)
+            await _ensure_setting(client, definition, held.get(definition.name), default, environ)
+
+    async def ensure_feature(definition: features.Definition) -> None:
+        async with slots:
+            await _ensure_feature(client, definition, switches.get(definition.name))
+
+    await asyncio.gather(
+        *(ensure_setting(definition) for definition in settings.DEFINITIONS),
+        *(ensure_feature(definition) for definition in features.DEFINITIONS),
+    )
+
+
+async def _ensure_setting(
+    client: Client,
+    definition: settings.Definition,
+    held: Setting | None,
+    default: str,
+    environ: Mapping[str, str],
+) -> None:
+    value = held.value if held is not None else ""
+    source = "env" if definition.variable in environ else "db" if value else "default"
+    facts = {"default": default, "source": source, "customized": bool(value)}
+    if held is None:
+        # Applied, not created: the API server holds back creations in a kind that is seconds old.
+        await client.apply(
+            SETTINGS, Setting(metadata=ObjectMeta(name=definition.name), default=default, source=source)
+        )
+    elif any(getattr(held, name) != facts[name] for name in _MINE):
+        await client.patch(SETTINGS, definition.name, facts)
+
+
+async def _ensure_feature(client: Client, definition: features.Definition, held: Feature | None) -> None:
+    if held is None:
+        held = await client.apply(FEATURES, Feature(metadata=ObjectMeta(name=definition.name)))
+    facts = {
+        "default": definition.default,
+        "dynamic": definition.dynamic,
+        "description": definition.description,
+    }
+    if any(getattr(held.status, name) != value for name, value in facts.items()):
+        await client.patch(FEATURES, definition.name, {"status": facts}, subresource="status")

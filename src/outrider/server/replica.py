@@ -1,0 +1,131 @@
+"""A replica's processes: control, gateway and, when something is recorded, the audit writer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from outrider.gateway.config import Address, GatewayConfig
+from outrider.kube.embedded.commands import Command
+from outrider.kube.embedded.process import Policy, SupervisedProcess
+from outrider.server.config import AuditConfig, ControlConfig
+
+_POLICY = Policy(stop_grace=8.0)
+_PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class ReplicaError(Exception):
+    """The replica did not come up; the text says where to look."""
+
+
+class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica is made of. `folder` is for sockets, logs and handed-over files, 0700."""
+
+    folder: Path
+    control: ControlConfig
+    listen: tuple[Address, ...]
+    trusted_proxies: tuple[str, ...] = ()
+    audit: AuditConfig | None = None
+
+
+class Replica:
+    """Starts, restarts and stops a replica's processes."""
+
+    def __init__(self, config: ReplicaConfig) -> None:
+        self._config = config
+        self._processes: list[SupervisedProcess] = []
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The running processes by role."""
+        return {process.role: pid for process in self._processes if (pid := process.pid)}
+
+    async def start(self, timeout: float = 60.0) -> list[int]:
+        """Starts everything; returns the ports once all serve. Raises ReplicaError."""
+        folder = self._config.folder
+        logs = folder / "logs"
+        for path in (folder, logs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.chmod(0o700)
+        ready, ports = folder / "control.ready", folder / "gateway.ports"
+        for stale in (ready, ports):
+            stale.unlink(missing_ok=True)
+        if self._config.audit is not None:
+            self._run("audit", "outrider.server.audit", self._config.audit)
+        self._run("control", "outrider.server.control", self._control(ready))
+        self._run("gateway", "outrider.server.gateway", self._gateway(ports))
+        await self._wait(ready, "control", timeout)
+        await self._wait(ports, "gateway", timeout)
+        return msgspec.json.decode(ports.read_bytes(), type=list[int])
+
+    async def stop(self) -> None:
+        """Stops the gateway first, so that nobody meets a server without its control process."""
+        for process in reversed(self._processes):
+            await process.stop()
+        self._processes.clear()
+
+    def _control(self, ready: Path) -> ControlConfig:
+        return msgspec.structs.replace(self._config.control, ready_file=str(ready))
+
+    def _gateway(self, ports: Path) -> GatewayConfig:
+        control = self._config.control
+        audit = self._config.audit
+        return GatewayConfig(
+            listen=self._config.listen,
+            link_socket=str(control.link_socket),
+            control_socket=str(control.control_socket),
+            kubeconfig=str(control.folder / "gateway.kubeconfig"),
+            ports_file=str(ports),
+            trusted_proxies=self._config.trusted_proxies,
+            audit_pipe=str(audit.pipe) if audit is not None else "",
+            audit_level=audit.level if audit is not None else 0,
+        )
+
+    def _run(self, role: str, module: str, config: msgspec.Struct) -> None:
+        folder = self._config.folder
+        path = folder / f"{role}.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(config, enc_hook=_plain))
+        process = SupervisedProcess(
+            Command(role, (sys.executable, "-m", module, str(path)), environment(os.environ)),
+            log=folder / "logs" / f"{role}.log",
+            pid_file=folder / f"{role}.pid",
+            probe=None,
+            policy=_POLICY,
+        )
+        process.start()
+        self._processes.append(process)
+
+    async def _wait(self, path: Path, role: str, timeout: float) -> None:
+        process = next(one for one in self._processes if one.role == role)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        # The file appears by a rename in another process.
+        while not path.exists():  # noqa: ASYNC240
+            if process.restarts > 2 or loop.time() > deadline:
+                log = self._config.folder / "logs" / f"{role}.log"
+                raise ReplicaError(f"{role} did not come up; its log is {log}\n{_tail(log)}")
+            await asyncio.sleep(0.02)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child process may see of the environment: no secret that was meant for this one."""
+    kept = {name: environ[name] for name in _PASSED_ON if name in environ}
+    return kept | {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(lines[-15:])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"cannot write {type(value).__name__} into a configuration")

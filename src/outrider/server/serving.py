@@ -1,0 +1,150 @@
+"""The front door's certificate: given as files, or our own, kept in Secrets that all servers share."""
+
+import asyncio
+import base64
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from outrider.kit import pki
+from outrider.kit.clock import Clock
+from outrider.kube.builtin import SECRETS
+from outrider.kube.client import Client
+from outrider.kube.errors import AlreadyExists, Conflict
+from outrider.link.messages import Serve
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "cattle-system"
+AUTHORITY = "tls-rancher-internal-ca"
+SERVING = "tls-rancher-internal"
+
+
+class ServingFiles:
+    """Certificate, key and CA as files; `ca` may be absent when clients trust the issuer anyway."""
+
+    def __init__(self, certificate: Path, key: Path, ca: Path | None) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._ca = ca
+
+    def read(self) -> Serve:
+        """The material as it is now; raises OSError or PkiError."""
+        certificate, key = self._certificate.read_bytes(), self._key.read_bytes()
+        if not pki.matches_key(pki.Credential(certificate, key)):
+            raise pki.PkiError(f"{self._key} is not the key of {self._certificate}")
+        ca = self._ca.read_text() if self._ca is not None else ""
+        return Serve(certificate=certificate.decode(), key=key.decode(), ca=ca)
+
+
+class OwnAuthority:
+    """Our own CA and certificate, in two Secrets; whoever comes first makes them, the others use them."""
+
+    def __init__(self, client: Client, hosts: Callable[[], Iterable[str]], clock: Clock) -> None:
+        self._client = client
+        self._hosts = hosts
+        self._clock = clock
+
+    async def read(self) -> Serve:
+        """The material, made or renewed when it is due; raises KubeError."""
+        now = self._clock.now()
+        authority = await self._ensure(AUTHORITY, lambda: _new_authority(now), lambda _: False)
+        dns, ips = names(self._hosts())
+        serving = await self._ensure(
+            SERVING,
+            lambda: pki.issue_server(authority, "outrider", now=now, dns=dns, ips=ips),
+            lambda held: pki.must_reissue(held, authority.cert_pem, now=now, dns=dns, ips=ips),
+        )
+        chain = (serving.cert_pem + authority.cert_pem).decode()
+        return Serve(certificate=chain, key=serving.key_pem.decode(), ca=authority.cert_pem.decode())
+
+    async def _ensure(
+        self, name: str, issue: Callable[[], pki.Credential], stale: Callable[[pki.Credential], bool]
+    ) -> pki.Credential:
+        secret = await self._client.get_or_none(SECRETS, name, NAMESPACE)
+        if secret is not None:
+            held = _credential(secret)
+            if not stale(held):
+                return held
+        fresh = issue()
+        try:
+            if secret is None:
+                await self._client.create(SECRETS, _secret(name, fresh))
+            else:
+                version = secret["metadata"]["resourceVersion"]
+                change = {"metadata": {"resourceVersion": version}, "data": _secret(name, fresh)["data"]}
+                await self._client.patch(SECRETS, name, change, NAMESPACE)
+        except (AlreadyExists, Conflict):
+            # Another server was quicker: its certificate is as good as ours.
+            return _credential(await self._client.get(SECRETS, name, NAMESPACE))
+        return fresh
+
+
+class Material:
+    """Holds the current material; `changed` is called after each change."""
+
+    def __init__(
+        self, source: ServingFiles | OwnAuthority, changed: Callable[[Serve], None], *, interval: float
+    ) -> None:
+        self._source = source
+        self._changed = changed
+        self._interval = interval
+        self.current: Serve | None = None
+
+    async def load(self) -> Serve:
+        """Reads the material once."""
+        material = await self._read()
+        if material != self.current:
+            self.current = material
+            self._changed(material)
+        return material
+
+    async def run(self) -> None:
+        """Looks for changes for ever; what cannot be used is logged, and the former material stays."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.load()
+            except (OSError, pki.PkiError) as error:
+                log.warning("the front door keeps its certificate: %s", error)
+
+    async def _read(self) -> Serve:
+        if isinstance(self._source, ServingFiles):
+            return await asyncio.to_thread(self._source.read)
+        return await self._source.read()
+
+
+def names(hosts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """DNS names and addresses that the certificate must carry, this machine's among them."""
+    dns, ips = {"localhost", socket.gethostname().lower()}, {"127.0.0.1", "::1"}
+    for host in hosts:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            dns.add(host.lower())
+        else:
+            if not address.is_unspecified:
+                ips.add(str(address))
+    return sorted(name for name in dns if name), sorted(ips)
+
+
+def _new_authority(now: datetime) -> pki.Credential:
+    return pki.create_authority("outrider-ca", now=now)
+
+
+def _secret(name: str, credential: pki.Credential) -> dict[str, Any]:
+    data = {"tls.crt": credential.cert_pem, "tls.key": credential.key_pem}
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": "kubernetes.io/tls",
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def _credential(secret: dict[str, Any]) -> pki.Credential:
+    data = secret["data"]
+    return pki.Credential(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
