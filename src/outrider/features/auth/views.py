@@ -27,7 +27,7 @@ def token_view(token: Token, *, base: str, current: str, now: datetime, idle_min
     ends = token_ends(token, idle_minutes=idle_minutes)
     principal = token.user_principal.metadata.name if token.user_principal is not None else ""
     return {
-        **_resource(token, "token", "tokens", base),
+        **resource_view(token, "token", "tokens", base),
         "authProvider": token.auth_provider,
         "clusterId": token.cluster_name or None,
         "current": token.metadata.name == current,
@@ -47,7 +47,7 @@ def token_view(token: Token, *, base: str, current: str, now: datetime, idle_min
 
 def user_view(user: User, *, base: str, me: str, may_set_password: bool = False) -> dict[str, Any]:
     """A user. `me` names the caller; actions are those that the caller may take."""
-    view = _resource(user, "user", "users", base)
+    view = resource_view(user, "user", "users", base)
     if may_set_password:
         view["actions"]["setpassword"] = f"{view['links']['self']}?action=setpassword"
     return view | {
@@ -64,7 +64,8 @@ def user_view(user: User, *, base: str, me: str, may_set_password: bool = False)
     }
 
 
-def _resource(obj: Object, kind: str, plural: str, base: str) -> dict[str, Any]:
+def resource_view(obj: Object, kind: str, plural: str, base: str) -> dict[str, Any]:
+    """What every resource has: type, id, name, times, labels, annotations, links and actions."""
     meta = obj.metadata
     link = f"{base}/v3/{plural}/{meta.name}"
     created = meta.creation_timestamp
