@@ -169,6 +169,8 @@ class PodSums:
             self._add(known, -1)
         self._pods[key] = self._same.setdefault(entry, entry)
         self._add(entry, 1)
+        if len(self._same) > 2 * len(self._pods) + 1000:
+            self._forget_unused()
 
     def remove(self, key: ObjectKey) -> None:
         """Sink."""
@@ -180,7 +182,10 @@ class PodSums:
         """Sink."""
         for key in self._pods.keys() - keys:
             self.remove(key)
-        # loads that no pod has any more
+        self._forget_unused()
+
+    def _forget_unused(self) -> None:
+        """Drops shared loads that no pod has any more."""
         self._same = {entry: entry for entry in self._pods.values()}
 
     def usage(self, node: str) -> Usage:

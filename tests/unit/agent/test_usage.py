@@ -66,6 +66,14 @@ def test_sums_are_quantities() -> None:
     assert sums.usage("n9").requested == {"cpu": "0", "memory": "0", "pods": "0"}
 
 
+def test_loads_that_come_and_go_are_not_kept() -> None:
+    sums = PodSums(lambda _node: None)
+    for number in range(5000):
+        sums.put(ObjectKey("a", "p"), pod(containers=[container(f"{number}m")]))
+    assert sums.usage("n1").requested["cpu"] == "4999m"
+    assert sum(map(len, (getattr(sums, name) for name in ("_same", "_pods", "_nodes")))) < 1100
+
+
 step = st.tuples(
     st.sampled_from(["put", "remove", "retain"]),
     st.sampled_from("abcd"),
