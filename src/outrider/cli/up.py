@@ -60,6 +60,7 @@ async def _run(config: Any, ready_file: Path | None) -> int:
     from outrider.kube.embedded.binary import BinaryNotFoundError
     from outrider.kube.embedded.layout import DataFolderInUseError
     from outrider.kube.embedded.process import ProcessFailedError
+    from outrider.kube.errors import KubeError
     from outrider.server.demo import DemoError
     from outrider.server.entry import EntryError
     from outrider.server.instance import Instance
@@ -92,6 +93,7 @@ async def _run(config: Any, ready_file: Path | None) -> int:
         DataFolderInUseError,
         DemoError,
         EntryError,
+        KubeError,
         OSError,
         ProcessFailedError,
         ReplicaError,
