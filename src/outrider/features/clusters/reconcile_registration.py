@@ -120,10 +120,18 @@ class RegistrationReconciler:
 
     async def _stored(self, registration: ClusterRegistrationToken) -> dict[str, Any] | None:
         metadata = registration.metadata
+        name = secret_name(metadata.name)
         try:
-            return await self._client.get(SECRETS, secret_name(metadata.name), metadata.namespace)
+            stored = await self._client.get(SECRETS, name, metadata.namespace)
         except NotFound:
             return None
+        if _is_of_another(stored, registration):
+            # Left by a deleted registration of this name: its token must not live on in the new one
+            await self._client.delete_if_exists(
+                SECRETS, name, metadata.namespace, uid=stored["metadata"]["uid"]
+            )
+            return None
+        return stored
 
     async def _let_readers_read(self, namespace: str) -> None:
         names = sorted(secret_name(one.metadata.name) for one in self._registrations.list(namespace))
@@ -163,6 +171,15 @@ def _is_ours(stored: dict[str, Any], registration: ClusterRegistrationToken) -> 
     owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
     labelled = (metadata.get("labels") or {}).get(SECRET_LABEL) == "true"
     return labelled and registration.metadata.uid in owners
+
+
+def _is_of_another(stored: dict[str, Any], registration: ClusterRegistrationToken) -> bool:
+    owners = [
+        owner.get("uid")
+        for owner in stored["metadata"].get("ownerReferences") or []
+        if owner.get("kind") == REGISTRATION_TOKENS.kind
+    ]
+    return bool(owners) and registration.metadata.uid not in owners
 
 
 def token_secret(
