@@ -57,7 +57,7 @@ def ensure_default_admin(kubeconfig: Path) -> None:
 
 def _with(path: Path, work: Callable[[Bootstrap], Awaitable[str]]) -> str:
     from outrider.features.auth.errors import AuthError
-    from outrider.features.auth.setup import stand_alone
+    from outrider.features.auth.rescue import stand_alone_bootstrap
     from outrider.kube import kubeconfig
     from outrider.kube.client import Client
     from outrider.kube.errors import KubeError
@@ -66,7 +66,7 @@ def _with(path: Path, work: Callable[[Bootstrap], Awaitable[str]]) -> str:
     async def run() -> str:
         transport = HttpTransport(kubeconfig.load(path))
         try:
-            return await work(stand_alone(Client(transport), os.environ))
+            return await work(stand_alone_bootstrap(Client(transport), os.environ))
         finally:
             await transport.close()
 

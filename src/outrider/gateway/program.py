@@ -75,26 +75,20 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             link = tasks.create_task(self._keep_link())
             sweeper = tasks.create_task(self._sweep())
-            await self._first_of(self._ready.wait(), self._stopping.wait())
+            waits = [tasks.create_task(self._ready.wait()), tasks.create_task(self._stopping.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
                 await self._listen()
                 await self._stopping.wait()
+            waits[0].cancel()
             await self._drain()
             link.cancel()
             sweeper.cancel()
 
-    async def _first_of(self, *waits: "asyncio.coroutines._CoroutineLike[bool]") -> None:  # type: ignore[name-defined]
-        tasks = [asyncio.ensure_future(wait) for wait in waits]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-
     async def _listen(self) -> None:
         ports = [await self._listeners.listen(a.host, a.port, tls=a.tls) for a in self._config.listen]
         if self._config.ports_file:
-            partial = Path(self._config.ports_file + ".new")
-            partial.write_bytes(msgspec.json.encode(ports))
-            partial.rename(self._config.ports_file)
+            await asyncio.to_thread(_write, Path(self._config.ports_file), msgspec.json.encode(ports))
         _log.info("listening", ports=ports)
 
     async def _drain(self) -> None:
@@ -103,7 +97,8 @@ class Gateway:
         for connection in list(self._dispatcher.connections):
             if connection.idle:
                 connection.close()
-        while self._dispatcher.connections and asyncio.get_running_loop().time() < deadline:
+        # Exchanges end in callbacks of the data path, which tells nobody.
+        while self._dispatcher.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for connection in list(self._dispatcher.connections):
             connection.abort("the server stops")
@@ -173,3 +168,9 @@ class Gateway:
             connections = len(self._dispatcher.connections)
             tunnels = sum(1 for _ in self._tunnels)
             self._send(Counters(values=self._metrics.values(connections=connections, tunnels=tunnels)))
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".new")
+    partial.write_bytes(data)
+    partial.rename(path)

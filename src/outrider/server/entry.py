@@ -9,23 +9,15 @@ from pathlib import Path
 
 from outrider.apis.management.setting import SETTINGS
 from outrider.features.auth.bootstrap import bootstrap_password, find_admin
-from outrider.features.auth.settings import AuthSettings
-from outrider.features.auth.tokens import TokenIssuer
+from outrider.features.auth.rescue import stand_alone_issuer
 from outrider.kube import kubeconfig
 from outrider.kube.client import Client
 from outrider.kube.errors import KubeError
-from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport, Request
 
 
 class EntryError(Exception):
     """The administrator cannot be let in; the text says what to do."""
-
-
-class _Unset:
-    def get(self, key: ObjectKey) -> None:
-        """Nothing is stored as far as the defaults are concerned."""
-        return
 
 
 class Entry:
@@ -105,7 +97,7 @@ class Entry:
         admin = await find_admin(self._client)
         if admin is None:
             raise EntryError("there is no administrator: run `outrider admin ensure-default-admin`")
-        issuer = TokenIssuer(self._client, AuthSettings(_Unset(), {}))
+        issuer = stand_alone_issuer(self._client)
         issued = await issuer.kubeconfig(admin, description="administrator's kubeconfigs of `outrider up`")
         return issued.value
 

@@ -64,9 +64,7 @@ async def main() -> None:
         sessions.append(await dial(url, context, headers, AgentSession(pool, lambda session, body: None)))
         if number % 20 == 19:
             await asyncio.sleep(0.05)
-    for session in sessions:
-        loop.create_task(keep(session))
-    await asyncio.gather(*(session.closed for session in sessions))
+    await asyncio.gather(*(keep(session) for session in sessions))
 
 
 async def keep(session: AgentSession) -> None:

@@ -31,7 +31,9 @@ def answer(message: object) -> Verdict | Admission | None:
         case Resolve():
             return Verdict(id=message.id, status=401, ttl=1.0)
         case Admit():
-            return Admission(id=message.id, status=200, cluster=message.params["cluster"]["name"], registration="r")
+            return Admission(
+                id=message.id, status=200, cluster=message.params["cluster"]["name"], registration="r"
+            )
     return None
 
 
