@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from outrider.apis.management.setting import Setting
-from outrider.apis.management.user import User
+from outrider.apis.management.user import USERS
 from outrider.features.auth.bootstrap import Bootstrap
 from outrider.features.auth.limiter import LoginLimiter
 from outrider.features.auth.login import USERNAME_INDEX, LocalPasswords
@@ -13,7 +13,7 @@ from outrider.features.auth.tokens import TokenIssuer
 from outrider.kit.clock import SystemClock
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
-from outrider.runtime.store import Store
+from outrider.runtime.informer import Informer
 
 
 class _NothingStored:
@@ -27,10 +27,10 @@ class _NothingStored:
 def stand_alone_bootstrap(client: Client, environ: Mapping[str, str]) -> Bootstrap:
     """Makes or rescues the default administrator; `client` has full rights on the management cluster."""
     settings = AuthSettings(_NothingStored(), environ)
-    users: Store[User] = Store({USERNAME_INDEX: lambda user: (user.username,)})
+    nobody = Informer(client, USERS, indexes={USERNAME_INDEX: lambda user: (user.username,)})  # never started
     passwords = LocalPasswords(
         client=client,
-        users=users,
+        users=nobody,
         pool=PasswordPool(width=1),
         limiter=LoginLimiter(SystemClock()),
         settings=settings,
