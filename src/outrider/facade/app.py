@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from outrider.facade.claim import ClaimMiddleware
 from outrider.facade.guard import BodyLimitMiddleware, ForgeryMiddleware
 from outrider.facade.norman import HANDLERS
+from outrider.facade.paths import CollectionCaseMiddleware, spellings
 from outrider.features.auth.views import answer
 
 
@@ -26,12 +27,14 @@ def build_app(
     `version` is the API version that clients compare, `commit` that of the source, `body_limit` the greatest
     body in bytes of a request without identity.
     """
+    mounted = [_version_route(version, commit), *routes]
     return Starlette(
-        routes=[_version_route(version, commit), *routes],
+        routes=mounted,
         middleware=[
             Middleware(ClaimMiddleware),
             Middleware(BodyLimitMiddleware, anonymous=body_limit),
             Middleware(ForgeryMiddleware),
+            Middleware(CollectionCaseMiddleware, spellings=spellings(mounted)),
         ],
         exception_handlers=HANDLERS,
     )

@@ -84,7 +84,7 @@ async def test_hidden_local_login_refuses_logins_tokens_and_passwords_at_once(pl
         assert (
             await plane.request("POST", LOGIN, {"username": username, "password": PASSWORD})
         ).status == 404
-        assert any(message.everything for message in plane.invalidations)
+        await eventually(lambda: any(message.everything for message in plane.invalidations), seconds=2)
     finally:
         await set_feature(admin, "hide-local-auth-provider", None)
 

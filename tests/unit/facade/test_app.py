@@ -11,6 +11,7 @@ from starlette.routing import Route
 from outrider.apis.norman import NormanError, Unauthenticated, retry_later
 from outrider.facade.app import build_app
 from outrider.facade.norman import from_kubernetes
+from outrider.facade.paths import spellings
 from outrider.features.auth.access import AccessUnknown
 from outrider.features.auth.errors import Busy
 from outrider.features.auth.requests import caller_of
@@ -247,3 +248,18 @@ async def test_no_header_or_body_breaks_it(body, text):
     headers = {"cookie": text, "x-api-csrf": text, "user-agent": "mozilla", CLAIM_HEADER: text}
     got = await call(app, "POST", "/v3/echo", body, headers=headers)
     assert got.status in (200, 413, 422, 500)
+
+
+@pytest.mark.parametrize("target", ["/v3/echo", "/v3/ECHO", "/v3/Echo?a=b"])
+async def test_a_collection_is_found_whatever_its_case(app, target):
+    assert (await call(app, "GET", target)).status == 200
+
+
+@pytest.mark.parametrize("target", ["/V3/echo", "/v3/echo/X", "/v3/Fail", "/ui/FILE", "/v3", "/"])
+async def test_only_the_collection_is(app, target):
+    assert (await call(app, "GET", target)).status == 404
+
+
+def test_two_spellings_of_one_collection_stay_apart():
+    routes = [Route(path, echo) for path in ("/v3/aB", "/v3/ab/{id}", "/v3/cD/{id}", "/v3/{name}", "/x/yZ")]
+    assert spellings(routes) == {("v3", "cd"): "cD"}

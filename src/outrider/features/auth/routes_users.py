@@ -25,8 +25,6 @@ from outrider.kube.identity import Identity
 from outrider.kube.meta import ObjectKey, ObjectMeta
 from outrider.runtime.store import Lister
 
-MAX_LISTED = 10_000
-
 
 class NewUser(msgspec.Struct, rename="camel"):
     """What is asked of a new user."""
@@ -83,16 +81,13 @@ class UserRoutes:
     async def list_all(self, request: Request) -> Response:
         """GET /v3/users: those that the caller may see, which includes the caller"""
         caller = caller_of(request)
-        query = request.query_params.multi_items()
-        if request.query_params.get("me") == "true":
-            users = [await self._self(caller)]
-        else:
-            users = await self._visible(caller)
-        rows = [user_view(user, base=base_url(request), me=caller.user) for user in users]
+        alone = request.query_params.get("me") == "true"
+        users = [await self._self(caller)] if alone else await self._visible(caller)
+        may = await self._access.allows(caller.identity, _update(""))
+        base, query = base_url(request), request.query_params.multi_items()
+        rows = [user_view(user, base=base, me=caller.user, may_set_password=may) for user in users]
         kept = [row for row in rows if matches(row, query)]
-        for row in kept[:MAX_LISTED]:
-            row["actions"] = {"setpassword": f"{row['links']['self']}?action=setpassword"}
-        return answer(collection("user", "users", kept, base=base_url(request), actions=("changepassword",)))
+        return answer(collection("user", "users", kept, base=base, actions=("changepassword",)))
 
     async def _visible(self, caller: Caller) -> list[User]:
         try:
@@ -112,7 +107,7 @@ class UserRoutes:
         )
 
     async def _shown(self, request: Request, caller: Caller, user: User) -> dict[str, Any]:
-        may = await self._access.allows(caller.identity, _update(user))
+        may = await self._access.allows(caller.identity, _update(user.metadata.name))
         return user_view(user, base=base_url(request), me=caller.user, may_set_password=may)
 
     async def _one(self, caller: Caller, name: str) -> User:
@@ -191,7 +186,7 @@ class UserRoutes:
         user = await self._one(caller, request.path_params["name"])
         if request.query_params.get("action") != "setpassword":
             raise NormanError(404, "a user has the action setpassword", code="ActionNotAvailable")
-        if not await self._access.allows(caller.identity, _update(user)):
+        if not await self._access.allows(caller.identity, _update(user.metadata.name)):
             raise NormanError(403, "you may not update this user")
         await self._guard_administrator(caller, user)
         change = await body_of(request, PasswordChange)
@@ -209,8 +204,8 @@ class UserRoutes:
             raise NormanError(403, "only an administrator may change an administrator")
 
 
-def _update(user: User) -> Action:
-    return Action(verb="update", group="management.cattle.io", resource="users", name=user.metadata.name)
+def _update(user: str) -> Action:
+    return Action(verb="update", group="management.cattle.io", resource="users", name=user)
 
 
 def _draft(wanted: NewUser, creator: str) -> User:
