@@ -39,15 +39,12 @@ def management_id(uid: str) -> str:
 
 def public_metadata(values: Mapping[str, str]) -> dict[str, str]:
     """Labels or annotations without those that belong to the system or to kubectl."""
+    # A key without a slash is a group's own too: the label provider.cattle.io
     return {
         key: value
         for key, value in values.items()
-        if not _group(key).endswith(("cattle.io", "kubectl.kubernetes.io"))
+        if not key.split("/", 1)[0].endswith(("cattle.io", "kubectl.kubernetes.io"))
     }
-
-
-def _group(key: str) -> str:
-    return key.split("/", 1)[0] if "/" in key else ""
 
 
 def twin_of(cluster: Cluster) -> dict[str, Any]:

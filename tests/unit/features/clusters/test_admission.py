@@ -1,0 +1,125 @@
+"""What an agent may say of its cluster, and what becomes of it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.cluster_spec import ClusterSpec
+from outrider.apis.management.cluster_status import ClusterStatus
+from outrider.features.clusters import conditions as c
+from outrider.features.clusters.admission import Admissions, endpoint_url, read_params, registered
+from outrider.features.clusters.errors import RegistrationRefused
+from outrider.kube.errors import TransportError
+from outrider.link.messages import Admit
+from tests.support.clock import FakeClock
+
+CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
+GOOD = {"cluster": {"address": "10.43.0.1:443", "caCert": CA, "token": "jwt", "uid": "abc-1"}}
+
+
+def test_good_parameters() -> None:
+    params = read_params(GOOD)
+    assert (params.endpoint, params.ca_cert, params.uid) == ("https://10.43.0.1:443", CA, "abc-1")
+    assert "jwt" not in repr(params)
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({}, "missing node or cluster registration info"),
+        ({"cluster": None, "node": None}, "missing node or cluster registration info"),
+        ({"cluster": "x"}, "missing node or cluster registration info"),
+        ({"node": {"requestedHostname": ""}}, "invalid input, hostname empty"),
+        ({"node": {"requestedHostname": "n1"}}, "nodes cannot register by themselves here"),
+        ({"cluster": {"address": "", "caCert": CA}}, "invalid input, address empty"),
+        ({"cluster": {"address": 7, "caCert": CA}}, "invalid input, address empty"),
+        ({"cluster": {"address": "a:1", "caCert": ""}}, "invalid input, caCert empty"),
+        ({"cluster": {"address": "a:1", "caCert": "%"}}, "invalid input, caCert is not base64"),
+        ({"cluster": {"address": "a:1", "caCert": "AAAA"}}, "invalid input, caCert is not base64"),
+        ({"cluster": {"address": "a:1", "caCert": CA * 10_000}}, "invalid input, caCert is not base64"),
+        ({"cluster": {"address": "evil/../x", "caCert": CA}}, "invalid input, address is not host:port"),
+        ({"cluster": {"address": "u@h:1", "caCert": CA}}, "invalid input, address is not host:port"),
+        ({"cluster": {"address": "h:1\nX: y", "caCert": CA}}, "invalid input, address is not host:port"),
+    ],
+)
+def test_refusals(params: dict[str, Any], text: str) -> None:
+    with pytest.raises(RegistrationRefused, match=text) as refused:
+        read_params(params)
+    assert refused.value.status == 400
+
+
+@given(st.dictionaries(st.sampled_from(["cluster", "node", "x"]), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(st.sampled_from(["address", "caCert", "token", "requestedHostname"]), inner, max_size=4),
+    max_leaves=8,
+), max_size=3))  # fmt: skip
+def test_any_parameters_are_taken_or_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(RegistrationRefused):
+        read_params(params)
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("10.0.0.1:443", "https://10.0.0.1:443"),
+        ("kubernetes.default.svc", "https://kubernetes.default.svc"),
+        ("fd00::1", "https://[fd00::1]"),
+        ("[fd00::1]:6443", "https://[fd00::1]:6443"),
+    ],
+)
+def test_addresses(address: str, url: str) -> None:
+    assert endpoint_url(address) == url
+
+
+@pytest.mark.parametrize("driver", ["", "imported", "k3s", "rke2"])
+def test_the_first_registration_opens_the_gates(driver: str) -> None:
+    status = registered(Cluster(status=ClusterStatus(driver=driver)), read_params(GOOD), FakeClock())
+    assert status.driver == (driver or "imported")
+    assert status.api_endpoint == "https://10.43.0.1:443"
+    assert status.ca_cert == CA
+    assert all(c.is_true(status.conditions, kind) for kind in ("Pending", "Provisioned"))
+
+
+def test_hosted_clusters_keep_their_own_endpoint() -> None:
+    for cluster in (
+        Cluster(status=ClusterStatus(driver="EKS", api_endpoint="https://eks")),
+        Cluster(spec=ClusterSpec(eks_config={})),
+    ):
+        assert registered(cluster, read_params(GOOD), FakeClock()) == cluster.status
+
+
+class Registry:
+    """Answers as it is told."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    async def authenticate(self, token: str) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "synced", "token", "status", "message"),
+    [
+        (None, True, "", 401, "failed authentication"),
+        (None, True, "t", 400, "cluster not found"),
+        (None, False, "t", 503, "the server is starting, try again"),
+        (("local", "x"), True, "t", 400, "cluster local is this server's own and needs no agent"),
+        (TransportError("secret detail"), True, "t", 503, "registration is not possible now, try again"),
+    ],
+)
+async def test_answers(answer: object, synced: bool, token: str, status: int, message: str) -> None:
+    registry: Any = Registry(answer)
+    client: Any = None
+    admissions = Admissions(client, registry, FakeClock(), synced=lambda: synced)
+    found = await admissions.admit(Admit(id=3, token=token, params=GOOD))
+    assert (found.id, found.status, found.message, found.cluster) == (3, status, message, "")
