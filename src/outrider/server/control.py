@@ -25,6 +25,7 @@ from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
 from outrider.facade.app import build_app
 from outrider.facade.metrics import MetricsRoute
+from outrider.facade.settings import SettingRoutes
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
@@ -75,6 +76,7 @@ class Control:
             ),
         )
         self._metrics = MetricsRoute(copies, self._auth.access)
+        self._settings = SettingRoutes(client, self._auth.settings)
         outlet = Outlet()
         self._clusters = clusters.build(
             client,
@@ -140,7 +142,7 @@ class Control:
 
     def _web_server(self) -> uvicorn.Server:
         app = build_app(
-            [*self._auth.routes, *self._clusters.routes, self._metrics.route()],
+            [*self._auth.routes, *self._settings.routes(), *self._clusters.routes, self._metrics.route()],
             version=lambda: f"v{__version__}",
             commit="",
             body_limit=lambda: self._auth.settings.size(BODY_LIMIT),
