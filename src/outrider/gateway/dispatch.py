@@ -132,6 +132,10 @@ class Dispatcher:
     def _decided(self, exchange: Exchange, grant: Grant) -> None:
         status = grant.status
         if exchange.route == routing.CONTROL and status != 503:
+            if status == 401 and not exchange.cluster and (scope := routing.scope(exchange.target)):
+                # A token for one cluster is good for that cluster's own part of the façade (contract §1.9).
+                exchange.cluster = scope
+                return self._judge(exchange)
             return self._to_control(exchange, grant)
         if status != 200:
             return exchange.answer(_denial(grant))

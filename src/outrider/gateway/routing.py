@@ -14,6 +14,7 @@ BAD = "bad"
 
 _PREFIXES = (b"/k8s/clusters/", b"/k8s/proxy/")
 _ID = re.compile(rb"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SCOPED = re.compile(rb"/v3/clusters?/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)(?=[/?]|$)")
 _DOTS = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:/|%2f|\\|%5c|;|$)")
 _EXACT = {
     b"/ping": PING,
@@ -53,6 +54,12 @@ def route(target: bytes) -> Route:
     if path.split(b"/", 2)[1] in _NATIVE:
         return Route(LOCAL, LOCAL, target)
     return Route(CONTROL, "", target)
+
+
+def scope(target: bytes) -> str:
+    """The cluster whose part of the façade this is (`/v3/cluster/<id>`, `/v3/clusters/<id>`), "" for none."""
+    found = _SCOPED.match(target)
+    return found[1].decode("ascii") if found is not None else ""
 
 
 def _cluster_route(target: bytes, start: int) -> Route:
