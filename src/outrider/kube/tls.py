@@ -1,10 +1,14 @@
 """The TLS side of a ClusterAccess."""
 
 import os
+import re
 import ssl
 import tempfile
 
 from outrider.kube.kubeconfig import ClusterAccess
+
+# Bundles often carry comments between their certificates, in any encoding.
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 def client_context(cluster: ClusterAccess) -> ssl.SSLContext:
@@ -17,10 +21,11 @@ def client_context(cluster: ClusterAccess) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     try:
         if cluster.ca_pem:
-            context.load_verify_locations(cadata=cluster.ca_pem.decode())
+            certificates = b"\n".join(_CERTIFICATE.findall(cluster.ca_pem))
+            context.load_verify_locations(cadata=certificates.decode())
         else:
             context.load_default_certs()
-    except (ssl.SSLError, UnicodeDecodeError):
+    except (ssl.SSLError, ValueError):
         raise ValueError(f"the certificate authority for {cluster.server} is not PEM") from None
     if cluster.client_cert_pem:
         _load_identity(context, cluster)

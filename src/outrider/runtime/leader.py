@@ -133,27 +133,21 @@ class LeaderElector:
 
     async def _renew(self) -> None:
         """Renew until that has not succeeded for the renew deadline, or another process holds the lease."""
-        while True:
-            await self._clock.sleep(self._durations.retry)
-            if await self._try():
-                continue
-            if self._seen is None or self._seen.holder not in (self._identity, ""):
-                return
-            if self._clock.monotonic() - self._renewed_at >= self._durations.renew_deadline:
+        while (left := self._renewed_at + self._durations.renew_deadline - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(self._durations.retry, left))
+            held = await self._try()
+            if not held and self._seen is not None and self._seen.holder not in (self._identity, ""):
                 return
 
     async def _try(self) -> bool:
-        """Acquire or renew once; never takes longer than the renew deadline leaves."""
+        """Acquire or renew once, within what the renew deadline leaves; return whether the lease is ours."""
         started = self._clock.monotonic()
         left = self._durations.renew_deadline
         if self._leading:
             left -= started - self._renewed_at
         try:
             async with asyncio.timeout(max(left, 0.001)):
-                held = await self._write() if self._leading else await self._read_and_take()
-        except (Conflict, AlreadyExists, NotFound):
-            # Another process wrote, or the lease is gone: look at it now, decide at the next turn.
-            held = await self._look_again(max(left, 0.001))
+                held = await self._attempt()
         except (KubeError, TimeoutError) as error:
             log.warning("lease %s/%s: %s", self._namespace, self._name, error or "no answer in time")
             return False
@@ -162,15 +156,13 @@ class LeaderElector:
             self._renewed_at = started
         return held
 
-    async def _look_again(self, left: float) -> bool:
+    async def _attempt(self) -> bool:
         try:
-            async with asyncio.timeout(left):
-                record = await self._read()
-                if self._leading and (record is None or record.holder == self._identity):
-                    return await self._write()
-        except (KubeError, TimeoutError):
-            pass
-        return False
+            return await self._write() if self._leading else await self._read_and_take()
+        except (Conflict, AlreadyExists, NotFound):
+            # Another process wrote, or the lease is gone: look at it now, write or give up at the next turn.
+            await self._read()
+            return False
 
     async def _read_and_take(self) -> bool:
         record = await self._read()

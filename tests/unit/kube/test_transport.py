@@ -1,11 +1,13 @@
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from outrider.kube.errors import TransportError
 from outrider.kube.kubeconfig import ClusterAccess
@@ -134,6 +136,20 @@ async def test_an_answer_cut_short_is_not_tried_again(tmp_path: Path) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
     async with talking_to(cut_short, tmp_path) as (transport, peer):
+        await transport.request(get(), timeout=5)
+        with pytest.raises(TransportError, match="GET /version"):
+            await transport.request(get(), timeout=5)
+        assert len(peer.connections) == 1
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again(tmp_path: Path) -> None:
+    async def script(connection: PeerConnection) -> None:
+        await connection.read_request()
+        await connection.answer(b"ok")
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    async with talking_to(script, tmp_path) as (transport, peer):
         await transport.request(get(), timeout=5)
         with pytest.raises(TransportError, match="GET /version"):
             await transport.request(get(), timeout=5)
@@ -498,3 +514,31 @@ def test_unusable_certificates(access: dict[str, bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         HttpTransport(ClusterAccess(server="https://k8s", **access))  # type: ignore[arg-type]
     assert "k3y" not in str(caught.value)
+
+
+# The servers' own event loop
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_a_connection_is_used_again,
+        test_an_idle_connection_is_closed,
+        test_time_out_closes_the_connection,
+        test_cancelling_closes_the_connection,
+        test_a_chunked_answer_and_interim_heads,
+        test_a_body_that_ends_with_the_connection,
+        test_two_answers_in_one_packet,
+        test_a_stream_hands_out_chunks_as_they_come,
+        test_leaving_a_stream_early_closes_its_connection,
+        test_a_stream_that_falls_silent_or_breaks,
+        test_a_slow_reader_stops_the_server_and_not_memory,
+        partial(test_a_stale_connection_is_replaced_once, reset=True),
+        partial(test_a_stale_connection_is_replaced_once, reset=False),
+    ],
+)
+def test_it_works_on_uvloop_too(
+    scenario: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path
+) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario(tmp_path))

@@ -82,10 +82,13 @@ async def test_failures_are_retried_with_growing_waits_and_success_resets_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    failures = iter([Unavailable("down"), Conflict("changed"), ZeroDivisionError("bug")])
+    outcomes = iter(
+        [Unavailable("down"), Conflict("changed"), ZeroDivisionError("bug"), None, LookupError("x")]
+    )
 
     def act(key: Any) -> Result:
-        for failure in failures:
+        failure = next(outcomes, None)
+        if failure is not None:
             raise failure
         return DONE
 
@@ -96,6 +99,9 @@ async def test_failures_are_retried_with_growing_waits_and_success_resets_them(
         await clock.advance(60)
         assert [moment for moment, _ in recorder.calls] == [0, 1, 3, 7]
         assert controller.idle
+        controller.enqueue("k")
+        await clock.advance(60)
+        assert [moment for moment, _ in recorder.calls[4:]] == [60, 61]
     assert "test: k: down; again in 1.00 s" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 

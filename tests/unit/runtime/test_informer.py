@@ -199,6 +199,25 @@ async def test_failures_back_off_and_recover() -> None:
         assert times == [0, 1, 3, 7, 15, 15]
 
 
+async def test_an_event_starts_the_backoff_anew() -> None:
+    api = FakeApi(CONFIGMAPS)
+    clock = FakeClock()
+    async with following(api, clock=clock) as (informer, _):
+        for _ in range(3):
+            api.cut(TransportError("reset"))
+            await clock.advance(8)
+        api.put(CONFIGMAPS, "a", "n")
+        await settle()
+        before = len(api.requests)
+        api.cut(TransportError("reset"))
+        await settle()
+        await clock.advance(0.9)
+        assert len(api.requests) == before
+        await clock.advance(0.2)
+        assert len(api.requests) == before + 1
+        assert informer.get(A) is not None
+
+
 async def test_watches_that_end_at_once_are_not_hammered() -> None:
     api = FakeApi(CONFIGMAPS)
     clock = FakeClock()

@@ -81,11 +81,16 @@ async def test_the_earliest_wish_holds_and_only_it(order: tuple[float, float]) -
     queue = queue_of(clock)
     for seconds in order:
         queue.add_after("a", seconds)
+        await settle()
+    queue.add_after("b", 100)
     await clock.advance(5)
     assert await take(queue) == "a"
     queue.done("a")
-    await clock.advance(120)
+    await clock.advance(94)
     assert len(queue) == 0
+    await clock.advance(1)
+    assert await take(queue) == "b"
+    queue.done("b")
     assert queue.idle
     await queue.close()
 
