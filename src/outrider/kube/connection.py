@@ -48,8 +48,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether another request may be written to it."""
-        return self._complete and self._reusable and self._error is None and not self._closing
+        """Whether another request may be written to it; not while part of an answer was left unread."""
+        whole = self._complete and not self._chunks
+        return whole and self._reusable and self._error is None and not self._closing
 
     @property
     def _closing(self) -> bool:
