@@ -18,8 +18,8 @@ class WatchEvent(msgspec.Struct, Generic[T], kw_only=True):
     """One event.
 
     ADDED, MODIFIED and DELETED carry ``object``. BOOKMARK carries only the ``resource_version`` to resume
-    from. REJECTED stands for an object that the kind's type cannot hold: ``key`` names it, ``reason`` says
-    why.
+    from. REJECTED stands for a change that left an object which the kind's type cannot hold: ``key`` names it,
+    ``reason`` says why. A DELETED event of such an object has no ``object``, only the ``key``.
     """
 
     type: EventType
@@ -91,7 +91,7 @@ def decode_event(kind: Kind[T], line: bytes) -> WatchEvent[T]:
         obj = kind.decode(event.object)
     except errors.DecodeError as error:
         return WatchEvent(
-            type="REJECTED",
+            type="DELETED" if event.type == "DELETED" else "REJECTED",
             key=key_of_json(event.object),
             resource_version=_version(event.object),
             reason=str(error),

@@ -189,11 +189,10 @@ class Informer(Generic[T]):
     def _handle(self, event: WatchEvent[T]) -> None:
         if event.type == "REJECTED":
             self._reject(Rejected(event.key, event.reason))
+        elif event.type == "DELETED":
+            self._delete(event.key, event.object)
         elif event.object is not None:
-            if event.type == "DELETED":
-                self._delete(event.key, event.object)
-            else:
-                self._upsert(event.object)
+            self._upsert(event.object)
         if event.resource_version:
             self._version = event.resource_version
 

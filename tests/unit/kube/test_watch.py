@@ -43,6 +43,13 @@ def test_an_object_that_does_not_fit_is_named() -> None:
     assert "displayName" in event.reason
 
 
+def test_an_object_that_does_not_fit_can_still_be_deleted() -> None:
+    obj = {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "5"}, "spec": {"displayName": 1}}
+    event = decode_event(WIDGETS, line("DELETED", obj))
+    assert (event.type, event.object, event.key) == ("DELETED", None, ObjectKey("n", "a"))
+    assert event.resource_version == "5"
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"{}", b"[1]", b'{"type":"ADDED"}', b'{"type":"WHAT","object":{}}', b'{"type":"ERROR","object":1}'],

@@ -265,6 +265,11 @@ async def test_an_object_that_cannot_be_decoded_keeps_its_last_good_state(
         await clock.advance(10)
         assert informer.get(A).spec.display_name == "good"
         assert [e.type for e in events] == ["ADDED", "ADDED", "MODIFIED"]
+        # But when it is deleted, it is gone.
+        api.drop(WIDGETS, "a", "n")
+        await settle()
+        assert informer.get(A) is None
+        assert events[-1].old.spec.display_name == "good"
 
 
 async def test_a_late_subscriber_is_told_what_is_there_and_can_leave() -> None:
