@@ -29,6 +29,8 @@ CREDENTIALS: Final = "cattle-credentials"
 CA_SECRET: Final = "cattle-ca"  # noqa: S105 - a name
 PRIORITY_CLASS: Final = "cattle-cluster-agent-priority-class"
 DISRUPTION_BUDGET: Final = "cattle-cluster-agent-pod-disruption-budget"
+AGENT_GROUP: Final = 65532
+"""The group of the image's user (images/Containerfile)."""
 PULL_SECRET_LABEL: Final = "management.cattle.io/cattle-cluster-agent-pull-secret"  # noqa: S105
 
 _NORMAN: Final = {"cattle.io/creator": "norman"}
@@ -264,10 +266,12 @@ def _deployment(manifest: AgentManifest) -> dict[str, Any]:
 def _pod(manifest: AgentManifest) -> dict[str, Any]:
     custom = manifest.customization or AgentDeploymentCustomization()
     name = credentials_name(manifest.server_url, manifest.token, manifest.credential_namespace)
-    # 0500 octal: the container's user alone may read it
+    # 0500 octal, as the contract says. A kubelet adds the group of `fsGroup` as reader: the agent's own user,
+    # which is not root and could not read it otherwise.
     volume = {"name": CREDENTIALS, "secret": {"secretName": name, "defaultMode": 0o500}}
     pod: dict[str, Any] = {
         "affinity": affinity(custom.override_affinity, manifest.default_affinity),
+        "securityContext": {"fsGroup": AGENT_GROUP},
         "serviceAccountName": "cattle",
         "tolerations": tolerations(custom.append_tolerations),
         "containers": [_container(manifest, custom.override_resource_requirements)],

@@ -165,6 +165,7 @@ def test_the_deployment() -> None:
     assert spec["tolerations"] == list(DEFAULT_TOLERATIONS)
     assert spec["affinity"] == DEFAULT_AFFINITY
     assert spec["volumes"][0]["secret"] == {"secretName": f"cattle-credentials-{KEY}", "defaultMode": 320}
+    assert spec["securityContext"] == {"fsGroup": 65532}
     assert spec["containers"][0]["name"] == "cluster-register"
     assert "resources" not in spec["containers"][0]
 
