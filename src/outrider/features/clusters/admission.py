@@ -20,11 +20,11 @@ import msgspec
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.group import LOCAL_CLUSTER
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.errors import RegistrationRefused
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.status import write_status
 from outrider.kit.clock import Clock
+from outrider.kube import conditions as c
 from outrider.kube.client import Client
 from outrider.kube.errors import Conflict, KubeError, NotFound
 from outrider.link.messages import Admission, Admit
@@ -199,5 +199,5 @@ def registered(cluster: Cluster, params: ClusterParams, clock: Clock) -> Cluster
     status.api_endpoint = params.endpoint
     status.ca_cert = params.ca_cert
     for kind in ("Pending", "Provisioned"):
-        status.conditions = c.put(status.conditions, kind, "True", clock.now())
+        status.conditions = c.set_condition(status.conditions, kind, "True", now=clock.now())
     return status

@@ -5,17 +5,19 @@ Pure functions (contract: clusters §1.2 to §1.5, §4.6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
 
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_status import ClusterInfo, ClusterStatus, VersionInfo
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.nodes import node_condition, roles, taints
-from outrider.features.clusters.quantities import total
+from outrider.kube import conditions as c
+from outrider.kube.quantity import Quantity, QuantityError, parse
+from outrider.kube.quantity import total as add_up
 from outrider.tunnel.reports import Health, NodeReport
 from outrider.tunnel.reports import VersionInfo as ReportedVersion
 from outrider.tunnel.snapshot import Snapshot
@@ -70,6 +72,19 @@ def _counts(snapshot: Snapshot) -> dict[str, Any]:
         "requested": total((used.requested for used in usage), _KEYS),
         "limits": total((used.limits for used in usage), _KEYS),
     }
+
+
+def total(lists: Iterable[Mapping[str, object]], keys: Iterable[str]) -> dict[str, str]:
+    """The sum of several resource lists for `keys`; what is no quantity counts as nothing."""
+    found = list(lists)
+    return {key: str(add_up(_quantity(entry.get(key)) for entry in found)) for key in keys}
+
+
+def _quantity(text: object) -> Quantity:
+    try:
+        return parse(str(text)) if text is not None else Quantity(Fraction())
+    except QuantityError:
+        return Quantity(Fraction())
 
 
 def takes_workloads(node: NodeReport) -> bool:
@@ -132,12 +147,16 @@ def _conditions(cluster: Cluster, snapshot: Snapshot, now: datetime) -> list[Any
     if snapshot.health is not None and cluster.status.connected and not cluster.status.ready_reconciling:
         found = with_health(found, snapshot.health, now)
     if snapshot.strict_tls is not None:
-        found = c.put(found, "AgentTlsStrictCheck", "True" if snapshot.strict_tls else "False", now)
+        found = c.set_condition(
+            found, "AgentTlsStrictCheck", "True" if snapshot.strict_tls else "False", now=now
+        )
     if snapshot.nodes:
         for kind in ("DiskPressure", "MemoryPressure"):
             pressed = [n.name for n in snapshot.nodes.values() if _has_pressure(n, kind)]
             message = f"{kind} on {', '.join(sorted(pressed)[:10])}" if pressed else ""
-            found = c.put(found, f"No{kind}", "False" if pressed else "True", now, message=message)
+            found = c.set_condition(
+                found, f"No{kind}", "False" if pressed else "True", now=now, message=message
+            )
     return found
 
 
@@ -149,8 +168,8 @@ def with_health(found: list[Any], health: Health, now: datetime) -> list[Any]:
     """`Ready` and, after the first good answer, `Waiting`."""
     if not health.ok:
         message = f"{_HEALTH_PREFIX}: {health.message}" if health.message else _HEALTH_PREFIX
-        return c.put(found, "Ready", "False", now, reason=NOT_HEALTHY, message=message)
-    return c.put(c.put(found, "Ready", "True", now), "Waiting", "True", now)
+        return c.set_condition(found, "Ready", "False", now=now, reason=NOT_HEALTHY, message=message)
+    return c.set_condition(c.set_condition(found, "Ready", "True", now=now), "Waiting", "True", now=now)
 
 
 def _info(cluster: Cluster, status: ClusterStatus, snapshot: Snapshot) -> ClusterInfo:

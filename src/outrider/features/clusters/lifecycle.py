@@ -15,8 +15,8 @@ import msgspec
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.group import LOCAL_CLUSTER
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.inventory import WAITING_MESSAGE
+from outrider.kube import conditions as c
 from outrider.kube.meta import Condition
 
 FINALIZER: Final = "wrangler.cattle.io/mgmt-cluster-remove"
@@ -50,13 +50,15 @@ def initial_conditions(cluster: Cluster, now: datetime) -> list[Condition]:
     found = list(cluster.status.conditions)
     local = cluster.metadata.name == LOCAL_CLUSTER
     for kind, message in _GATES:
-        if c.find(found, kind) is None:
-            found = c.put(found, kind, "True" if local else "Unknown", now, message="" if local else message)
+        if c.get_condition(found, kind) is None:
+            found = c.set_condition(
+                found, kind, "True" if local else "Unknown", now=now, message="" if local else message
+            )
     for kind in _MIGRATIONS:
-        if c.find(found, kind) is None:
-            found = c.put(found, kind, "True", now)
-    if local and c.find(found, "Ready") is None:
-        found = c.put(found, "Ready", "True", now)
+        if c.get_condition(found, kind) is None:
+            found = c.set_condition(found, kind, "True", now=now)
+    if local and c.get_condition(found, "Ready") is None:
+        found = c.set_condition(found, "Ready", "True", now=now)
     return found
 
 
@@ -73,11 +75,13 @@ def workspace(cluster: Cluster, default: str) -> str:
 def with_connection(cluster: Cluster, connected: bool, now: datetime) -> ClusterStatus:
     """The status of a cluster whose agent is connected, or is not."""
     status = msgspec.structs.replace(cluster.status, connected=connected)
-    status.conditions = c.put(status.conditions, "Connected", "True" if connected else "False", now)
+    status.conditions = c.set_condition(
+        status.conditions, "Connected", "True" if connected else "False", now=now
+    )
     provisioned = c.is_true(status.conditions, "Provisioned")
     if not connected and provisioned and not status.ready_reconciling:
-        status.conditions = c.put(
-            status.conditions, "Ready", "False", now, reason=DISCONNECTED, message=DISCONNECTED_MESSAGE
+        status.conditions = c.set_condition(
+            status.conditions, "Ready", "False", now=now, reason=DISCONNECTED, message=DISCONNECTED_MESSAGE
         )
     return status
 

@@ -11,8 +11,8 @@ import msgspec
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.group import CREATOR_ID, LOCAL_CLUSTER
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.inventory import ADMINISTRATED
+from outrider.kube import conditions as c
 
 DISPLAY_NAME: Final = "provisioning.cattle.io/management-cluster-display-name"
 MANAGEMENT_NAME: Final = "provisioning.cattle.io/management-cluster-name"
@@ -105,10 +105,10 @@ def twin_status(twin: ProvisioningCluster, cluster: Cluster) -> dict[str, Any]:
     ready = twin.status.ready or c.is_true(cluster.status.conditions, "Connected")
     conditions = []
     for kind in ("Ready", "Provisioned", "Updated"):
-        condition = c.find(cluster.status.conditions, kind)
+        condition = c.get_condition(cluster.status.conditions, kind)
         if condition is not None:
             conditions.append(condition)
-    created = c.find(twin.status.conditions, "Created")
+    created = c.get_condition(twin.status.conditions, "Created")
     status = msgspec.structs.replace(
         twin.status,
         cluster_name=cluster.metadata.name,

@@ -19,7 +19,6 @@ from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.lifecycle import (
     FINALIZER,
     backing_namespace,
@@ -34,6 +33,7 @@ from outrider.features.clusters.sessions import ensure_namespace
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.status import write_status
 from outrider.kit.clock import Clock
+from outrider.kube import conditions as c
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.errors import AlreadyExists, NotFound
@@ -120,11 +120,11 @@ class ClusterReconciler:
     def _status(self, cluster: Cluster, problem: str) -> ClusterStatus:
         now = self._clock.now()
         status = msgspec.structs.replace(cluster.status, conditions=initial_conditions(cluster, now))
-        status.conditions = c.put(
+        status.conditions = c.set_condition(
             status.conditions,
             "BackingNamespaceCreated",
             "False" if problem else "True",
-            now,
+            now=now,
             reason="NamespaceTaken" if problem else "",
             message=problem,
         )
@@ -195,11 +195,11 @@ async def ensure_namespace_once(client: Client, name: str) -> None:
 def _with_name_check(status: ClusterStatus, rival: Cluster | None, now: datetime) -> ClusterStatus:
     if rival is not None:
         message = f"cluster {rival.metadata.name} has the same display name: choose another one"
-        status.conditions = c.put(
-            status.conditions, "ConfigOK", "False", now, reason="NotUnique", message=message
+        status.conditions = c.set_condition(
+            status.conditions, "ConfigOK", "False", now=now, reason="NotUnique", message=message
         )
-    elif _complains_of_name(c.find(status.conditions, "ConfigOK")):
-        status.conditions = c.without(status.conditions, "ConfigOK")
+    elif _complains_of_name(c.get_condition(status.conditions, "ConfigOK")):
+        status.conditions = c.remove_condition(status.conditions, "ConfigOK")
     return status
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.group import LOCAL_CLUSTER
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.lifecycle import with_connection
 from outrider.features.clusters.sessions import ConnectedClusters
 from outrider.features.clusters.status import write_status
 from outrider.kit.clock import Clock
+from outrider.kube import conditions as c
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import DONE, Result
@@ -29,7 +29,11 @@ class ConnectionReconciler:
     async def reconcile(self, key: ObjectKey) -> Result:
         """Bring one cluster's connection up to date; a record without conditions is not set up yet."""
         cluster = self._clusters.get(key)
-        if cluster is None or cluster.is_deleting or c.find(cluster.status.conditions, "Provisioned") is None:
+        if (
+            cluster is None
+            or cluster.is_deleting
+            or c.get_condition(cluster.status.conditions, "Provisioned") is None
+        ):
             return DONE
         connected = key.name == LOCAL_CLUSTER or self._connected.is_connected(key.name)
         status = with_connection(cluster, connected, self._clock.now())

@@ -7,7 +7,9 @@ roles are delivered.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -23,6 +25,10 @@ from outrider.link.messages import Message, ToAgent
 from outrider.runtime.controller import DONE, Result
 from outrider.runtime.store import Lister
 from outrider.tunnel.reports import DesiredState, encode
+
+log = logging.getLogger(__name__)
+
+_LAST_EPOCH: Final = 1 << 62
 
 
 class DesiredReconciler:
@@ -49,6 +55,7 @@ class DesiredReconciler:
         self._send = send
         # A later process has a higher epoch, as long as the machines' clocks agree to a few seconds
         self._epoch = int(clock.now().timestamp())
+        self._epochs: dict[str, int] = {}
         self._counter = 0
         self._sent: dict[str, dict[int, bytes]] = {}
 
@@ -70,6 +77,16 @@ class DesiredReconciler:
                 sent[session.number] = digest
         return DONE
 
+    def heard(self, cluster: str, epoch: int) -> None:
+        """An agent holds a state of this epoch; if that is later than ours, this machine's clock went back.
+
+        Counted for each cluster apart: what one agent claims must not touch the others.
+        """
+        if self._epochs.get(cluster, self._epoch) < epoch < _LAST_EPOCH:
+            log.warning("cluster %s holds a desired state from a later time: the clock went back", cluster)
+            self._epochs[cluster] = epoch + 1
+            self._sent.pop(cluster, None)
+
     async def _objects(self, cluster: Cluster, session: Session) -> list[dict[str, object]]:
         """The objects; none while the credential is unknown, so that it is never pruned for that."""
         name = cluster.metadata.name
@@ -84,5 +101,6 @@ class DesiredReconciler:
 
     def _deliver(self, cluster: str, session: int, objects: list[dict[str, object]]) -> None:
         self._counter += 1
-        state = DesiredState(epoch=self._epoch, counter=self._counter, objects=objects, complete=True)
+        epoch = self._epochs.get(cluster, self._epoch)
+        state = DesiredState(epoch=epoch, counter=self._counter, objects=objects, complete=True)
         self._send(ToAgent(cluster=cluster, session=session, body=msgspec.Raw(encode(state))))

@@ -66,6 +66,7 @@ class RegistrationReconciler:
         self._clock = clock
         self._make_token = make_token
         self._draw = draw
+        self._readers: dict[str, list[str]] = {}
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Bring one registration up to date; comes back when its token expires."""
@@ -83,7 +84,7 @@ class RegistrationReconciler:
         now = self._clock.now()
         terms = self._registry.terms(registration)
         held = await self._keep_secret(registration, terms, now)
-        await self._let_readers_read(key.namespace)
+        await self._let_readers_read(cluster)
         await self._publish(registration, cluster, held)
         if registration.metadata.name == reg.SYSTEM_REGISTRATION:
             await self._mark_cluster(cluster, held)
@@ -133,9 +134,12 @@ class RegistrationReconciler:
             return None
         return stored
 
-    async def _let_readers_read(self, namespace: str) -> None:
+    async def _let_readers_read(self, cluster: Cluster) -> None:
+        namespace, uid = cluster.metadata.name, cluster.metadata.uid
         names = sorted(secret_name(one.metadata.name) for one in self._registrations.list(namespace))
-        await self._client.apply(ROLES, reader_role(namespace, names))
+        if self._readers.get(uid) != names:
+            await self._client.apply(ROLES, reader_role(namespace, names))
+            self._readers[uid] = names
 
     async def _publish(
         self, registration: ClusterRegistrationToken, cluster: Cluster, held: reg.TokenSecret

@@ -41,6 +41,7 @@ from outrider.features.clusters.sessions import (
     Sessions,
 )
 from outrider.features.clusters.settings import ClusterSettings
+from outrider.features.clusters.sources import SpecSource
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
 from outrider.kube.client import Client
@@ -214,18 +215,19 @@ def build(
         sources=[Source(clusters)],
         clock=clock,
     )
-    desired = Controller(
+    states = DesiredReconciler(
+        clusters=clusters,
+        sessions=sessions,
+        registry=registry,
+        manifests=manifests,
+        settings=settings,
+        administrators=lambda: administrators(informers.bindings.list(), informers.users),
+        send=send,
+        clock=clock,
+    )
+    desired: Controller[ObjectKey] = Controller(
         "cluster desired state",
-        DesiredReconciler(
-            clusters=clusters,
-            sessions=sessions,
-            registry=registry,
-            manifests=manifests,
-            settings=settings,
-            administrators=lambda: administrators(informers.bindings.list(), informers.users),
-            send=send,
-            clock=clock,
-        ),
+        states,
         workers=4,
         sources=_desired_sources(informers, sessions),
         clock=clock,
@@ -242,6 +244,7 @@ def build(
         inventories=inventories,
         send=send,
         changed=changed,
+        applied=states.heard,
         synced=lambda: manager.synced,
     )
     informers.registrations.subscribe(service.registration_changed)
@@ -327,8 +330,8 @@ def _controllers(
             ),
             workers=4,
             sources=[
-                Source(clusters, informers.same_name),
-                Source(registrations, lambda one: (ObjectKey("", one.metadata.namespace),)),
+                SpecSource(clusters, informers.same_name),
+                SpecSource(registrations, lambda one: (ObjectKey("", one.metadata.namespace),)),
             ],
             clock=clock,
         ),
@@ -345,7 +348,7 @@ def _controllers(
             workers=4,
             sources=[
                 Source(registrations),
-                Source(clusters, informers.registrations_of),
+                SpecSource(clusters, informers.registrations_of),
                 Source(informers.secrets, _owner_keys),
                 Source(informers.settings, informers.registrations_for),
             ],

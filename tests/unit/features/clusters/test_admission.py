@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.management.cluster_status import ClusterStatus
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.admission import Admissions, endpoint_url, read_params, registered
 from outrider.features.clusters.errors import RegistrationRefused
+from outrider.kube import conditions as c
 from outrider.kube.errors import TransportError
 from outrider.link.messages import Admit
 from tests.support.clock import FakeClock

@@ -10,9 +10,9 @@ import pytest
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.management.cluster_status import ClusterStatus, VersionInfo
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters.inventories import Inventories
-from outrider.features.clusters.inventory import next_status, provider, spec_for_driver
+from outrider.features.clusters.inventory import next_status, provider, spec_for_driver, total
+from outrider.kube import conditions as c
 from outrider.kube.meta import Condition, ObjectMeta
 from outrider.tunnel.reports import Health, InventoryDelta, NodeReport, Resync, Usage
 from outrider.tunnel.reports import VersionInfo as Reported
@@ -83,6 +83,11 @@ def test_which_nodes_count(other: NodeReport, counted: int) -> None:
     }
     assert status.requested == {"cpu": {1: "500m", 2: "1"}[counted], "memory": "0", "pods": "0"}
     assert status.limits == {"cpu": "0", "memory": f"{counted}Gi", "pods": "0"}
+
+
+def test_what_is_no_quantity_counts_as_nothing() -> None:
+    lists: list[dict[str, Any]] = [{"cpu": "1"}, {"cpu": "lots"}, {"cpu": 2}, {"cpu": None}, {}]
+    assert total(lists, ["cpu", "pods"]) == {"cpu": "3", "pods": "0"}
 
 
 def test_workers_by_system() -> None:
@@ -163,11 +168,11 @@ def test_the_provider_waits_for_ready() -> None:
 def test_health() -> None:
     good = next_status(cluster(), snapshot(), NOW).conditions
     assert c.is_true(good, "Ready")
-    waiting = c.find(good, "Waiting")
+    waiting = c.get_condition(good, "Waiting")
     assert waiting is not None
     assert (waiting.status, waiting.message) == ("True", "")
     bad = next_status(cluster(), snapshot(health=Health(ok=False, message="etcd")), NOW).conditions
-    ready = c.find(bad, "Ready")
+    ready = c.get_condition(bad, "Ready")
     assert ready is not None
     assert (ready.status, ready.reason) == ("False", "ComponentStatusFetchingFailure")
     assert ready.message == (
@@ -178,17 +183,17 @@ def test_health() -> None:
 
 @pytest.mark.parametrize("held_back", [{"connected": False}, {"ready_reconciling": True}])
 def test_health_does_not_speak_for_a_lost_or_provisioning_cluster(held_back: dict[str, bool]) -> None:
-    assert c.find(next_status(cluster(**held_back), snapshot(), NOW).conditions, "Ready") is None
+    assert c.get_condition(next_status(cluster(**held_back), snapshot(), NOW).conditions, "Ready") is None
 
 
 def test_pressure_and_tls_are_told() -> None:
     pressed = NodeReport(name="n", status={"conditions": [{"type": "DiskPressure", "status": "True"}]})
     found = next_status(cluster(), snapshot(pressed, strict_tls=False), NOW).conditions
-    disk = c.find(found, "NoDiskPressure")
+    disk = c.get_condition(found, "NoDiskPressure")
     assert disk is not None
     assert (disk.status, disk.message) == ("False", "DiskPressure on n")
     assert c.is_true(found, "NoMemoryPressure")
-    strict = c.find(found, "AgentTlsStrictCheck")
+    strict = c.get_condition(found, "AgentTlsStrictCheck")
     assert strict is not None
     assert strict.status == "False"
 

@@ -12,11 +12,11 @@ from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.provisioning.cluster import Cluster as Twin
 from outrider.apis.provisioning.cluster import ClusterSpec as TwinSpec
 from outrider.apis.provisioning.cluster import ClusterStatus as TwinStatus
-from outrider.features.clusters import conditions as c
 from outrider.features.clusters import lifecycle as life
 from outrider.features.clusters import pairing
 from outrider.features.clusters.state import evaluate
 from outrider.features.clusters.status import status_patch
+from outrider.kube import conditions as c
 from outrider.kube.meta import ObjectMeta
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,11 +75,11 @@ def test_connection() -> None:
     new.status.conditions = life.initial_conditions(new, NOW)
     lost = life.with_connection(new, connected=False, now=NOW)
     assert lost.connected is False
-    assert c.find(lost.conditions, "Ready") is None, "it never was there to be lost"
+    assert c.get_condition(lost.conditions, "Ready") is None, "it never was there to be lost"
 
-    new.status.conditions = c.put(new.status.conditions, "Provisioned", "True", NOW)
+    new.status.conditions = c.set_condition(new.status.conditions, "Provisioned", "True", now=NOW)
     lost = life.with_connection(new, connected=False, now=NOW)
-    ready = c.find(lost.conditions, "Ready")
+    ready = c.get_condition(lost.conditions, "Ready")
     assert ready is not None
     assert (ready.status, ready.reason, ready.message) == (
         "False",
@@ -87,7 +87,7 @@ def test_connection() -> None:
         "Cluster agent is not connected",
     )
     new.status.ready_reconciling = True
-    assert c.find(life.with_connection(new, connected=False, now=NOW).conditions, "Ready") is None
+    assert c.get_condition(life.with_connection(new, connected=False, now=NOW).conditions, "Ready") is None
 
 
 def test_a_status_is_written_once() -> None:
@@ -195,10 +195,10 @@ def test_which_management_cluster_a_twin_has() -> None:
 
 def test_a_twin_once_ready_stays_ready() -> None:
     half = cluster()
-    half.status.conditions = c.put([], "Connected", "True", NOW)
+    half.status.conditions = c.set_condition([], "Connected", "True", now=NOW)
     subject = twin()
     status = pairing.twin_status(subject, half)
     assert (status["ready"], status["clusterName"], status["observedGeneration"]) == (True, "c-abcde", 3)
     subject.status = TwinStatus(ready=True)
-    half.status.conditions = c.put([], "Connected", "False", NOW)
+    half.status.conditions = c.set_condition([], "Connected", "False", now=NOW)
     assert pairing.twin_status(subject, half)["ready"] is True
