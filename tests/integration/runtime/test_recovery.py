@@ -19,6 +19,7 @@ from outrider.kube.errors import Gone, KubeError
 from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import Request
 from outrider.runtime.informer import Event, Informer
+from outrider.runtime.leader import LeaderElector
 from tests.support.etcd import etcd_of
 
 NAMESPACE = "default"
@@ -124,6 +125,14 @@ async def test_a_killed_api_server_is_picked_up_again(
     fragile: Client, fragile_api_server: EmbeddedCluster
 ) -> None:
     await fragile.apply(CONFIGMAPS, configmap("before"))
+    elector = LeaderElector(fragile, "lease", NAMESPACE, "me")
+    terms: list[int] = []
+
+    async def lead() -> None:
+        terms.append(elector.epoch)
+        await asyncio.Event().wait()
+
+    leading = asyncio.create_task(elector.run(lead))
     async with following(fragile, "test=recovery") as (informer, _):
         before = informer.get(key("before"))
         for round_ in range(2):
@@ -131,6 +140,10 @@ async def test_a_killed_api_server_is_picked_up_again(
             await fragile.apply(CONFIGMAPS, configmap(f"after-{round_}"))
             await until(lambda name=f"after-{round_}": informer.get(key(name)) is not None)  # type: ignore[misc]
         assert informer.get(key("before")) is before
+    # Nor does a leader lose its lease for that.
+    assert len(terms) == 1
+    assert elector.is_leader
+    await cancel_and_wait(leading)
 
 
 def many(count: int) -> list[dict[str, Any]]:
