@@ -9,6 +9,7 @@ from pathlib import Path
 
 from outrider.kit import pki
 from outrider.kube.embedded.layout import Layout
+from outrider.kube.embedded.network import ALONE, Network
 from outrider.kube.embedded.ports import LOOPBACK
 
 SERVER_CA = "server-ca"
@@ -23,6 +24,7 @@ ETCD_CLIENT = "etcd-client"
 CONTROLLER_MANAGER = "controller-manager"
 ADMIN = "admin"
 FRONT_PROXY = "front-proxy"
+KUBELET_CLIENT = "kubelet-client"
 SERVICE_ACCOUNT = "service-account"
 
 FRONT_PROXY_USER = "outrider-aggregator"
@@ -49,8 +51,10 @@ class Leaf:
     calls: bool = False
 
 
-def leaves(service_address: str) -> tuple[Leaf, ...]:
+def leaves(service_address: str, network: Network = ALONE) -> tuple[Leaf, ...]:
     """Every certificate of a control plane; ``service_address`` is that of the service ``kubernetes``."""
+    # A kubelet asks the API server what its caller may do; this is the caller that it must never refuse.
+    kubelet_client = Leaf(KUBELET_CLIENT, CLIENT_CA, "kube-apiserver", groups=("system:masters",), calls=True)
     return (
         Leaf(ETCD, ETCD_CA, "etcd", dns=("localhost",), ips=(LOOPBACK,), serves=True, calls=True),
         Leaf(ETCD_CLIENT, ETCD_CA, "kube-apiserver", calls=True),
@@ -59,22 +63,31 @@ def leaves(service_address: str) -> tuple[Leaf, ...]:
             SERVER_CA,
             "kube-apiserver",
             dns=_API_SERVER_NAMES,
-            ips=(LOOPBACK, service_address),
+            ips=tuple(dict.fromkeys((LOOPBACK, service_address, network.address))),
             serves=True,
         ),
         Leaf(CONTROLLER_MANAGER, CLIENT_CA, "system:kube-controller-manager", calls=True),
         Leaf(ADMIN, CLIENT_CA, "outrider-supervisor", groups=("system:masters",), calls=True),
         Leaf(FRONT_PROXY, FRONT_PROXY_CA, FRONT_PROXY_USER, calls=True),
+        *((kubelet_client,) if network.nodes else ()),
     )
 
 
 class CertificateStore:
     """The PEM files in the data folder. Servers re-read them by themselves, so renewal needs no restart."""
 
-    def __init__(self, layout: Layout, *, name: str, service_address: str, leaf_lifetime: timedelta) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        name: str,
+        service_address: str,
+        leaf_lifetime: timedelta,
+        network: Network = ALONE,
+    ) -> None:
         self._layout = layout
         self._name = name
-        self._leaves = leaves(service_address)
+        self._leaves = leaves(service_address, network)
         self._leaf_lifetime = leaf_lifetime
 
     def ensure(self, now: datetime) -> list[str]:

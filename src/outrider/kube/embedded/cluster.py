@@ -17,6 +17,7 @@ from outrider.kube.embedded.binary import find_binary
 from outrider.kube.embedded.certificates import CertificateStore
 from outrider.kube.embedded.commands import Command
 from outrider.kube.embedded.layout import FolderLock, Layout
+from outrider.kube.embedded.network import ALONE, Network
 from outrider.kube.embedded.ports import LOOPBACK, Ports
 from outrider.kube.embedded.probe import HttpsProbe
 from outrider.kube.embedded.process import Policy, ProcessFailedError, SupervisedProcess
@@ -29,10 +30,11 @@ _RENEWAL_INTERVAL = timedelta(hours=6)
 
 
 class EmbeddedCluster:
-    """A real Kubernetes control plane on loopback, with its state in ``data_dir``.
+    """A real Kubernetes control plane, with its state in ``data_dir``.
 
     ``durable`` keeps etcd's fsync. ``controllers`` are those the controller manager runs. ``name`` shows in
-    certificates and kubeconfigs. ``binary`` defaults to ``find_binary()``; ``start_timeout`` is in seconds.
+    certificates and kubeconfigs. ``network`` says where the API server listens: on loopback when not given.
+    ``binary`` defaults to ``find_binary()``; ``start_timeout`` is in seconds.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class EmbeddedCluster:
         durable: bool,
         controllers: Sequence[str] = commands.MANAGEMENT_CONTROLLERS,
         name: str = "outrider",
+        network: Network = ALONE,
         binary: Path | None = None,
         policy: Policy | None = None,
         start_timeout: float = 60.0,
@@ -53,13 +56,18 @@ class EmbeddedCluster:
         self._durable = durable
         self._controllers = tuple(controllers)
         self._name = name
+        self._network = network
         self._binary = binary
         self._policy = policy or Policy()
         self._start_timeout = start_timeout
         self._renewal_interval = renewal_interval
         self._clock = clock or SystemClock()
         self._certificates = CertificateStore(
-            self._layout, name=name, service_address=commands.SERVICE_ADDRESS, leaf_lifetime=leaf_lifetime
+            self._layout,
+            name=name,
+            service_address=commands.SERVICE_ADDRESS,
+            leaf_lifetime=leaf_lifetime,
+            network=network,
         )
         self._lock = FolderLock(self._layout.root / "lock")
         self._ports: Ports | None = None
@@ -69,7 +77,7 @@ class EmbeddedCluster:
     @property
     def server(self) -> str:
         """The API server's URL; known from ``start`` on."""
-        return f"https://{LOOPBACK}:{self._started_ports().apiserver}"
+        return f"https://{self._network.address}:{self._started_ports().apiserver}"
 
     @property
     def access(self) -> ClusterAccess:
@@ -165,7 +173,7 @@ class EmbeddedCluster:
             except ProcessFailedError:
                 await self._stop_processes()
                 # Somebody may have taken a port between the look and the use; anything else is final.
-                if attempt == _START_ATTEMPTS or ports.settle(chosen) == chosen:
+                if attempt == _START_ATTEMPTS or self._settled(chosen) == chosen:
                     raise
                 _log.warning("a port of %s was taken while it started; choosing another", self._name)
             else:
@@ -173,23 +181,28 @@ class EmbeddedCluster:
 
     def _settle_ports(self) -> Ports:
         remembered = ports.load(self._layout.ports)
-        chosen = ports.settle(remembered)
+        chosen = self._settled(remembered)
         if chosen != remembered:
             ports.save(self._layout.ports, chosen)
-        kubeconfig = commands.file_kubeconfig(self._layout, chosen, certificates.CONTROLLER_MANAGER)
+        kubeconfig = commands.file_kubeconfig(
+            self._layout, chosen, certificates.CONTROLLER_MANAGER, self._network
+        )
         pki.write_private(self._layout.controller_manager_kubeconfig, kubeconfig)
         self._ports = chosen
         return chosen
 
+    def _settled(self, remembered: Ports | None) -> Ports:
+        return ports.settle(remembered, apiserver_host=self._network.address)
+
     async def _start_once(self, binary: Path, chosen: Ports) -> None:
-        layout = self._layout
+        layout, address = self._layout, self._network.address
         etcd = self._process(
             commands.etcd(binary, layout, chosen, durable=self._durable),
-            self._probe(chosen.etcd_client, certificates.ETCD_CA, certificates.ETCD_CLIENT),
+            self._probe(LOOPBACK, chosen.etcd_client, certificates.ETCD_CA, certificates.ETCD_CLIENT),
         )
         apiserver = self._process(
-            commands.apiserver(binary, layout, chosen),
-            self._probe(chosen.apiserver, certificates.SERVER_CA, certificates.ADMIN),
+            commands.apiserver(binary, layout, chosen, self._network),
+            self._probe(address, chosen.apiserver, certificates.SERVER_CA, certificates.ADMIN),
         )
         etcd.start()
         # An API server that finds the port closed tries again a second later: cheaper to wait the moment.
@@ -211,8 +224,8 @@ class EmbeddedCluster:
         self._processes.append(process)
         return process
 
-    def _probe(self, port: int, authority: str, client: str) -> HttpsProbe:
-        return HttpsProbe(LOOPBACK, port, self._layout.certificate(authority), self._layout.bundle(client))
+    def _probe(self, host: str, port: int, authority: str, client: str) -> HttpsProbe:
+        return HttpsProbe(host, port, self._layout.certificate(authority), self._layout.bundle(client))
 
     async def _stop_processes(self) -> None:
         for process in reversed(self._processes):

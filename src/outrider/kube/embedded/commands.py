@@ -9,6 +9,7 @@ from pathlib import Path
 
 from outrider.kube.embedded import certificates as names
 from outrider.kube.embedded.layout import Layout
+from outrider.kube.embedded.network import ALONE, Network
 from outrider.kube.embedded.ports import LOOPBACK, Ports
 
 SERVICE_RANGE = "10.43.0.0/16"
@@ -23,6 +24,21 @@ MANAGEMENT_CONTROLLERS = (
     "clusterrole-aggregation-controller",
 )
 DOWNSTREAM_CONTROLLERS = (*MANAGEMENT_CONTROLLERS, "root-ca-certificate-publisher-controller")
+WORKLOAD_CONTROLLERS = (
+    *DOWNSTREAM_CONTROLLERS,
+    "node-lifecycle-controller",
+    "taint-eviction-controller",
+    "pod-garbage-collector-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "daemonset-controller",
+    "job-controller",
+    "disruption-controller",
+    "endpoints-controller",
+    "endpointslice-controller",
+)
+"""What a cluster with nodes needs."""
 
 # Collect garbage twice as often as Go does by default: a fifth less memory for a tenth more CPU time while
 # busy. A hard limit (GOMEMLIMIT) would save as much, and thrash once the live heap outgrows it.
@@ -81,15 +97,13 @@ def etcd(binary: Path, layout: Layout, ports: Ports, *, durable: bool) -> Comman
     return Command("etcd", _argv(binary, "etcd", flags), _SMALL)
 
 
-def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
-    """Loopback only, RBAC, no anonymous request, client certificates of its own authority."""
+def apiserver(binary: Path, layout: Layout, ports: Ports, network: Network = ALONE) -> Command:
+    """One address only, RBAC, no anonymous request, client certificates of its own authority."""
     signing_key = layout.bundle(names.SERVICE_ACCOUNT)
     flags: dict[str, str | Path] = {
-        "bind-address": LOOPBACK,
+        "bind-address": network.address,
         "secure-port": str(ports.apiserver),
-        # Endpoints on loopback are invalid in Kubernetes, and there are no pods to use them.
-        "endpoint-reconciler-type": "none",
-        "advertise-address": LOOPBACK,
+        "advertise-address": network.address,
         "etcd-servers": f"https://{LOOPBACK}:{ports.etcd_client}",
         "etcd-cafile": layout.certificate(names.ETCD_CA),
         "etcd-certfile": layout.bundle(names.ETCD_CLIENT),
@@ -99,7 +113,6 @@ def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
         "tls-min-version": "VersionTLS12",
         "client-ca-file": layout.certificate(names.CLIENT_CA),
         "anonymous-auth": "false",
-        "authorization-mode": "RBAC",
         "service-account-issuer": ISSUER,
         "service-account-key-file": layout.certificate(names.SERVICE_ACCOUNT),
         "service-account-signing-key-file": signing_key,
@@ -113,8 +126,23 @@ def apiserver(binary: Path, layout: Layout, ports: Ports) -> Command:
         "proxy-client-cert-file": layout.bundle(names.FRONT_PROXY),
         "proxy-client-key-file": layout.bundle(names.FRONT_PROXY),
         "profiling": "false",
+        **(_with_nodes(layout) if network.nodes else _WITHOUT_NODES),
     }
     return Command("apiserver", _argv(binary, "apiserver", flags), _SMALL)
+
+
+# Endpoints on loopback are invalid in Kubernetes, and there are no pods to use them.
+_WITHOUT_NODES = {"authorization-mode": "RBAC", "endpoint-reconciler-type": "none"}
+
+
+def _with_nodes(layout: Layout) -> dict[str, str | Path]:
+    return {
+        "authorization-mode": "Node,RBAC",
+        "enable-admission-plugins": "NodeRestriction",
+        "kubelet-client-certificate": layout.bundle(names.KUBELET_CLIENT),
+        "kubelet-client-key": layout.bundle(names.KUBELET_CLIENT),
+        "kubelet-preferred-address-types": "InternalIP",
+    }
 
 
 def controller_manager(binary: Path, layout: Layout, controllers: Sequence[str]) -> Command:
@@ -132,11 +160,11 @@ def controller_manager(binary: Path, layout: Layout, controllers: Sequence[str])
     return Command("controller-manager", _argv(binary, "controller-manager", flags))
 
 
-def file_kubeconfig(layout: Layout, ports: Ports, credential: str) -> bytes:
+def file_kubeconfig(layout: Layout, ports: Ports, credential: str, network: Network = ALONE) -> bytes:
     """A kubeconfig (JSON, hence YAML) that names the files of a credential, so that renewal reaches it."""
     bundle = str(layout.bundle(credential))
     cluster = {
-        "server": f"https://{LOOPBACK}:{ports.apiserver}",
+        "server": f"https://{network.address}:{ports.apiserver}",
         "certificate-authority": str(layout.certificate(names.SERVER_CA)),
     }
     document = {

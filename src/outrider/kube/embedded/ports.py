@@ -18,7 +18,7 @@ _ATTEMPTS = 500
 
 
 class NoFreePortError(OSError):
-    """No free port was found on the loopback interface."""
+    """No free port was found on an address of this machine."""
 
 
 class Ports(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -41,24 +41,28 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return True
 
 
-def free_port(avoid: Collection[int] = ()) -> int:
+def free_port(avoid: Collection[int] = (), host: str = LOOPBACK) -> int:
     """A port that nobody listens on, other than those to avoid. Raises ``NoFreePortError``."""
     # Not for secrecy: spreads programs that choose at the same moment.
     for _ in range(_ATTEMPTS):
         port = random.choice(_RANGE)  # noqa: S311
-        if port not in avoid and is_free(port):
+        if port not in avoid and is_free(port, host):
             return port
-    raise NoFreePortError(f"no free port on {LOOPBACK} after {_ATTEMPTS} attempts in {_RANGE}")
+    raise NoFreePortError(f"no free port on {host} after {_ATTEMPTS} attempts in {_RANGE}")
 
 
-def settle(remembered: Ports | None) -> Ports:
-    """The remembered ports with each one that is missing, doubled or taken replaced."""
+def settle(remembered: Ports | None, apiserver_host: str = LOOPBACK) -> Ports:
+    """The remembered ports with each one that is missing, doubled or taken replaced.
+
+    Every port is one of loopback; ``apiserver_host`` is where the API server's is, if elsewhere.
+    """
     before = msgspec.structs.asdict(remembered) if remembered else {}
     chosen: dict[str, int] = {}
     for name in Ports.__struct_fields__:
+        host = apiserver_host if name == "apiserver" else LOOPBACK
         port = before.get(name, 0)
-        usable = 0 < port < 65536 and port not in chosen.values() and is_free(port)
-        chosen[name] = port if usable else free_port(avoid={*chosen.values(), *before.values()})
+        usable = 0 < port < 65536 and port not in chosen.values() and is_free(port, host)
+        chosen[name] = port if usable else free_port({*chosen.values(), *before.values()}, host)
     return Ports(**chosen)
 
 

@@ -8,6 +8,7 @@ from outrider.kit import pki
 from outrider.kube.embedded import certificates
 from outrider.kube.embedded.certificates import CertificateStore
 from outrider.kube.embedded.layout import Layout
+from outrider.kube.embedded.network import Network
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LEAVES = ["etcd", "etcd-client", "apiserver", "controller-manager", "admin", "front-proxy"]
@@ -31,6 +32,14 @@ def test_everything_is_made_once(store: CertificateStore, layout: Layout) -> Non
     assert set(store.ensure(NOW)) == {*certificates.AUTHORITIES, *LEAVES, certificates.SERVICE_ACCOUNT}
     assert store.ensure(NOW) == []
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in layout.pki.iterdir())
+
+
+def test_nodes_add_a_credential_for_kubelets_and_a_name_for_the_server() -> None:
+    plain = {leaf.name: leaf for leaf in certificates.leaves("10.43.0.1")}
+    wanted = {leaf.name: leaf for leaf in certificates.leaves("10.43.0.1", Network("10.0.0.9", nodes=True))}
+    assert set(wanted) - set(plain) == {"kubelet-client"}
+    assert plain["apiserver"].ips == ("127.0.0.1", "10.43.0.1")
+    assert wanted["apiserver"].ips == ("127.0.0.1", "10.43.0.1", "10.0.0.9")
 
 
 def test_leaves_are_renewed_when_a_third_of_life_is_left(store: CertificateStore) -> None:

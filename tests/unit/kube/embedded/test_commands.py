@@ -5,6 +5,7 @@ import pytest
 from outrider.kube import kubeconfig
 from outrider.kube.embedded import commands
 from outrider.kube.embedded.layout import Layout
+from outrider.kube.embedded.network import Network
 from outrider.kube.embedded.ports import Ports
 
 LAYOUT = Layout(Path("/data"))
@@ -33,6 +34,20 @@ def test_the_api_server_knows_rbac_and_no_anonymous() -> None:
     assert (given["authorization-mode"], given["anonymous-auth"]) == ("RBAC", "false")
     assert (given["bind-address"], given["profiling"]) == ("127.0.0.1", "false")
     assert given["client-ca-file"] != given["requestheader-client-ca-file"]
+
+
+def test_an_api_server_for_nodes_advertises_itself_and_proves_itself_to_them() -> None:
+    given = flags(commands.apiserver(BINARY, LAYOUT, PORTS, Network("10.244.0.1", nodes=True)))
+    assert given["bind-address"] == given["advertise-address"] == "10.244.0.1"
+    assert given["authorization-mode"] == "Node,RBAC"
+    assert "endpoint-reconciler-type" not in given
+    assert given["kubelet-client-certificate"] == "/data/pki/kubelet-client.pem"
+    assert given["anonymous-auth"] == "false"
+
+
+def test_nodes_cannot_join_on_loopback() -> None:
+    with pytest.raises(ValueError, match=r"nodes cannot join an API server on 127\.0\.0\.1"):
+        Network(nodes=True)
 
 
 def test_the_controller_manager_listens_nowhere_and_runs_what_it_is_told() -> None:

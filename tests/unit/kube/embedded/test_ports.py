@@ -46,7 +46,7 @@ def test_chosen_ports_lie_below_those_of_outgoing_connections() -> None:
 
 
 def test_no_free_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "is_free", lambda port: False)
+    monkeypatch.setattr(ports, "is_free", lambda port, host: False)
     with pytest.raises(ports.NoFreePortError, match=r"no free port on 127\.0\.0\.1"):
         ports.free_port()
 
