@@ -18,16 +18,24 @@ from outrider.runtime.informer import Event, Informer
 from tests.support.clock import FakeClock, settle
 from tests.support.fake_api import FakeApi
 
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), st.sampled_from("abcd"), st.sampled_from("mn")),
-        st.tuples(st.just("drop"), st.sampled_from("abcd"), st.sampled_from("mn")),
-        st.tuples(
-            st.sampled_from(("settle", "wait", "end", "reset", "expire", "deafen", "gone", "refuse", "heal"))
-        ),
-    ),
-    max_size=40,
+Step = tuple[str, ...]
+
+changes = st.one_of(
+    st.tuples(st.just("put"), st.sampled_from("abcd"), st.sampled_from("mn")),
+    st.tuples(st.just("drop"), st.sampled_from("abcd"), st.sampled_from("mn")),
 )
+trouble = st.tuples(st.sampled_from(("settle", "wait", "end", "reset", "expire", "gone", "refuse", "heal")))
+
+
+def missed(steps: list[Step]) -> list[Step]:
+    """Changes that happen, and are forgotten by the server, while nobody watches."""
+    return [("settle",), ("reset",), ("settle",), *steps, ("expire",), ("wait",)]
+
+
+episodes = st.one_of(
+    st.lists(changes | trouble, min_size=1, max_size=8), st.lists(changes, min_size=1, max_size=8).map(missed)
+)
+scripts = st.lists(episodes, max_size=8).map(lambda parts: [step for part in parts for step in part])
 
 
 class Story:
@@ -68,7 +76,7 @@ def expire_pages(request: Request) -> Response | None:
     return Response(status=410, headers={}, body=msgspec.json.encode(status))
 
 
-async def act(api: FakeApi, clock: FakeClock, step: tuple[str, ...]) -> None:
+async def act(api: FakeApi, clock: FakeClock, step: Step) -> None:
     match step:
         case "put", name, namespace:
             api.put(CONFIGMAPS, name, namespace)
@@ -85,10 +93,6 @@ async def act(api: FakeApi, clock: FakeClock, step: tuple[str, ...]) -> None:
             api.cut(TransportError("reset"))
         case ("expire",):
             api.expire()
-        case ("deafen",):
-            # The connection is dead without anybody having noticed: changes no longer arrive.
-            for _, _, queue in api.watches:
-                queue.put_nowait(TransportError("timed out"))
         case ("gone",):
             api.interfere = expire_pages
         case ("refuse",):
@@ -97,7 +101,7 @@ async def act(api: FakeApi, clock: FakeClock, step: tuple[str, ...]) -> None:
             api.interfere = None
 
 
-async def live(script: list[tuple[str, ...]]) -> None:
+async def live(script: list[Step]) -> None:
     api, clock, story = FakeApi(CONFIGMAPS), FakeClock(), Story()
     failures: list[BaseException] = []
 
@@ -127,6 +131,6 @@ async def live(script: list[tuple[str, ...]]) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(steps)
-def test_it_converges(script: list[tuple[str, ...]]) -> None:
+@given(scripts)
+def test_it_converges(script: list[Step]) -> None:
     asyncio.run(live(script))
