@@ -76,7 +76,7 @@ class Client:
 
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         """Return one object; raises NotFound."""
-        response = await self._send("GET", kind.path(_required(name), namespace))
+        response = await self._send("GET", kind.path(_required(name), namespace), accept=kind.accept())
         return kind.decode(response.body)
 
     async def get_or_none(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
@@ -113,7 +113,8 @@ class Client:
                 "limit": str(limit) if limit else "",
                 "continue": token,
             }
-            page = kind.decode_list((await self._send("GET", path, query)).body)
+            response = await self._send("GET", path, query, accept=kind.accept(many=True))
+            page = kind.decode_list(response.body)
             yield page
             token = page.continue_token
             if not token:
@@ -143,7 +144,7 @@ class Client:
             "fieldSelector": fields,
             "timeoutSeconds": str(max(1, round(timeout))),
         }
-        request = self._request("GET", kind.path(namespace=namespace), query)
+        request = self._request("GET", kind.path(namespace=namespace), query, accept=kind.accept())
         # The server ends the stream; the grace is for a server that does not.
         async with self._transport.stream(request, timeout=timeout + 30) as response:
             if response.status != 200:
@@ -162,7 +163,8 @@ class Client:
         """Create an object and return it as stored; raises AlreadyExists, Invalid."""
         body = kind.encode(obj)
         path = kind.path(namespace=_namespace_of(kind, body))
-        response = await self._send("POST", path, {"fieldManager": self._field_manager}, _encode(body))
+        query = {"fieldManager": self._field_manager}
+        response = await self._send("POST", path, query, _encode(body), accept=kind.accept())
         return kind.decode(response.body)
 
     async def apply(
@@ -176,7 +178,8 @@ class Client:
         meta = cast(dict[str, Any], body.get("metadata") or {})
         path = kind.path(_required(str(meta.get("name", ""))), _namespace_of(kind, body), subresource)
         query = {"fieldManager": self._field_manager, "force": "true" if force else ""}
-        response = await self._send("PATCH", path, query, _yaml_safe(_encode(body)), _APPLY)
+        body_text = _yaml_safe(_encode(body))
+        response = await self._send("PATCH", path, query, body_text, _APPLY, accept=kind.accept())
         return kind.decode(response.body)
 
     async def patch(
@@ -195,7 +198,7 @@ class Client:
         content_type = _JSON_PATCH if isinstance(patch, list) else _MERGE_PATCH
         path = kind.path(_required(name), namespace, subresource)
         query = {"fieldManager": self._field_manager}
-        response = await self._send("PATCH", path, query, _encode(patch), content_type)
+        response = await self._send("PATCH", path, query, _encode(patch), content_type, accept=kind.accept())
         return kind.decode(response.body)
 
     async def delete(
@@ -272,8 +275,10 @@ class Client:
         query: dict[str, str] | None = None,
         body: bytes = b"",
         content_type: str = _JSON,
+        *,
+        accept: str = _JSON,
     ) -> Response:
-        request = self._request(method, path, query, body, content_type)
+        request = self._request(method, path, query, body, content_type, accept=accept)
         for attempt in range(self._max_retries + 1):
             response = await self._transport.request(request, timeout=self._timeout)
             if response.status < 400:
@@ -291,10 +296,12 @@ class Client:
         query: dict[str, str] | None = None,
         body: bytes = b"",
         content_type: str = _JSON,
+        *,
+        accept: str = _JSON,
     ) -> Request:
         if given := {key: value for key, value in (query or {}).items() if value}:
             path = f"{path}?{urlencode(given)}"
-        headers = [*self._headers, ("Accept", _JSON)]
+        headers = [*self._headers, ("Accept", accept)]
         if body:
             headers.append(("Content-Type", content_type))
         return Request(method=method, path=path, headers=headers, body=body)

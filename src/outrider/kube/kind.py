@@ -31,6 +31,8 @@ class _Named(msgspec.Struct):
 
 
 _NAMED = msgspec.json.Decoder(_Named)
+_JSON = "application/json"
+_PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _RAW_LIST = msgspec.json.Decoder(_ListBody[msgspec.Raw])
 
 
@@ -38,7 +40,8 @@ class Kind(Generic[T]):
     """A group, version and resource of the API together with the type that holds its objects.
 
     ``type`` is a ``msgspec.Struct`` with a ``metadata`` attribute, or ``dict[str, Any]`` for kinds that are
-    passed through. Decoding a dict fills in ``apiVersion`` and ``kind``, which list items lack.
+    passed through. Decoding a dict fills in ``apiVersion`` and ``kind``, which list items lack. With
+    ``metadata_only`` the API server is asked to leave out everything but the metadata of what it answers.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Kind(Generic[T]):
         kind: str,
         namespaced: bool,
         type: type[T],  # noqa: A002
+        metadata_only: bool = False,
     ) -> None:
         self.group = group
         self.version = version
@@ -57,6 +61,7 @@ class Kind(Generic[T]):
         self.kind = kind
         self.namespaced = namespaced
         self.type = type
+        self.metadata_only = metadata_only
         self._untyped = type is dict or getattr(type, "__origin__", None) is dict
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type)
         # The list type is made at run time, from `type`; a checker cannot follow that.
@@ -71,6 +76,10 @@ class Kind(Generic[T]):
 
     def __repr__(self) -> str:
         return f"Kind({self.plural}.{self.api_version})"
+
+    def accept(self, *, many: bool = False) -> str:
+        """Return the Accept header for answers with one object, or with a list."""
+        return _PARTIAL.format("List" if many else "") if self.metadata_only else _JSON
 
     def path(self, name: str = "", namespace: str = "", subresource: str = "") -> str:
         """Return the URL path of the collection, or of one object, or of an object's subresource.
