@@ -88,6 +88,7 @@ class Control:
             ),
             mint_token=self._mint,
             send=outlet.send,
+            epoch=lambda: self._elector.epoch,
         )
         serving = config.serving
         source = (

@@ -1,15 +1,13 @@
 """Sends every connected cluster what the server wants in it, whenever that changes.
 
-Runs on every replica, for the tunnels of its own gateway. Each agent gets the whole state: it is small until
-roles are delivered.
+Runs on the leader, for the tunnels of its own gateway; agents keep one to every replica. Each gets the whole
+state: it is small until roles are delivered.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterable
-from typing import Final
 
 import msgspec
 
@@ -19,20 +17,15 @@ from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.sessions import Session, Sessions
 from outrider.features.clusters.settings import ClusterSettings
-from outrider.kit.clock import Clock
 from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Message, ToAgent
 from outrider.runtime.controller import DONE, Result
 from outrider.runtime.store import Lister
 from outrider.tunnel.reports import DesiredState, encode
 
-log = logging.getLogger(__name__)
-
-_LAST_EPOCH: Final = 1 << 62
-
 
 class DesiredReconciler:
-    """One cluster at a time. `send` hands a message to this replica's gateway."""
+    """One cluster at a time. `send` hands a message to this replica's gateway; `epoch` is the leader's."""
 
     def __init__(
         self,
@@ -44,7 +37,7 @@ class DesiredReconciler:
         settings: ClusterSettings,
         administrators: Callable[[], Iterable[str]],
         send: Callable[[Message], None],
-        clock: Clock,
+        epoch: Callable[[], int],
     ) -> None:
         self._clusters = clusters
         self._sessions = sessions
@@ -53,11 +46,9 @@ class DesiredReconciler:
         self._settings = settings
         self._administrators = administrators
         self._send = send
-        # A later process has a higher epoch, as long as the machines' clocks agree to a few seconds
-        self._epoch = int(clock.now().timestamp())
-        self._epochs: dict[str, int] = {}
+        self._epoch = epoch
         self._counter = 0
-        self._sent: dict[str, dict[int, bytes]] = {}
+        self._sent: dict[str, dict[int, tuple[int, bytes]]] = {}
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Send one cluster's state to each of its tunnels that has another one."""
@@ -71,21 +62,12 @@ class DesiredReconciler:
             return DONE
         for session in sessions:
             objects = await self._objects(cluster, session)
-            digest = hashlib.sha256(msgspec.json.encode(objects)).digest()
-            if objects and sent.get(session.number) != digest:
+            # Another leader may have said something else meanwhile: a new epoch says everything again
+            mark = self._epoch(), hashlib.sha256(msgspec.json.encode(objects)).digest()
+            if objects and sent.get(session.number) != mark:
                 self._deliver(key.name, session.number, objects)
-                sent[session.number] = digest
+                sent[session.number] = mark
         return DONE
-
-    def heard(self, cluster: str, epoch: int) -> None:
-        """An agent holds a state of this epoch; if that is later than ours, this machine's clock went back.
-
-        Counted for each cluster apart: what one agent claims must not touch the others.
-        """
-        if self._epochs.get(cluster, self._epoch) < epoch < _LAST_EPOCH:
-            log.warning("cluster %s holds a desired state from a later time: the clock went back", cluster)
-            self._epochs[cluster] = epoch + 1
-            self._sent.pop(cluster, None)
 
     async def _objects(self, cluster: Cluster, session: Session) -> list[dict[str, object]]:
         """The objects; none while the credential is unknown, so that it is never pruned for that."""
@@ -101,6 +83,6 @@ class DesiredReconciler:
 
     def _deliver(self, cluster: str, session: int, objects: list[dict[str, object]]) -> None:
         self._counter += 1
-        epoch = self._epochs.get(cluster, self._epoch)
-        state = DesiredState(epoch=epoch, counter=self._counter, objects=objects, complete=True)
+        version = {"epoch": self._epoch(), "counter": self._counter}
+        state = DesiredState(**version, objects=objects, complete=True)
         self._send(ToAgent(cluster=cluster, session=session, body=msgspec.Raw(encode(state))))

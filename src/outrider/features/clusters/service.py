@@ -36,8 +36,7 @@ class ClusterService:
     """Handles the link's messages about clusters.
 
     `send` hands a message to the gateway; `changed(cluster)` has the cluster's inventory and desired state
-    looked at; `applied(cluster, epoch)` hears which desired state an agent holds; `synced` says whether all
-    clusters and registrations are known yet.
+    looked at; `synced` says whether all clusters and registrations are known yet.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class ClusterService:
         inventories: Inventories,
         send: Callable[[Message], None],
         changed: Callable[[str], None],
-        applied: Callable[[str, int], None],
         synced: Callable[[], bool],
     ) -> None:
         self._admissions = admissions
@@ -58,7 +56,6 @@ class ClusterService:
         self._inventories = inventories
         self._send = send
         self._changed = changed
-        self._applied = applied
         self._synced = synced
 
     async def admit(self, message: Admit) -> Admission:
@@ -86,8 +83,6 @@ class ClusterService:
             return
         if isinstance(report, StateReport):
             _log_failures(message.cluster, report)
-            self._applied(message.cluster, report.epoch)
-            self._changed(message.cluster)
             return
         answer = self._inventories.follow(message.cluster, message.session, report)
         if answer is not None:

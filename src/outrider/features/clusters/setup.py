@@ -179,11 +179,12 @@ def build(
     config: ClustersConfig,
     mint_token: MintToken,
     send: Callable[[Message], None],
+    epoch: Callable[[], int],
 ) -> ClustersFeature:
     """Construct the feature and register its informers, controllers and tasks with the manager.
 
     `clusters` comes from `cluster_informer`; `send` hands a message to this replica's gateway and drops it
-    when there is none.
+    when there is none; `epoch` is that of the leader, greater in each term than in all before.
     """
     informers = _Informers(client, manager, clusters)
     settings = ClusterSettings(informers.settings, informers.features, config.environ)
@@ -223,7 +224,7 @@ def build(
         settings=settings,
         administrators=lambda: administrators(informers.bindings.list(), informers.users),
         send=send,
-        clock=clock,
+        epoch=epoch,
     )
     desired: Controller[ObjectKey] = Controller(
         "cluster desired state",
@@ -244,7 +245,6 @@ def build(
         inventories=inventories,
         send=send,
         changed=changed,
-        applied=states.heard,
         synced=lambda: manager.synced,
     )
     informers.registrations.subscribe(service.registration_changed)
@@ -259,12 +259,12 @@ def build(
     )
     # Every replica has tunnels of its own: what looks after them is not for the leader alone
     manager.add_task(inventory.name, inventory.run)
-    manager.add_task(desired.name, desired.run)
     manager.add_task("tunnels without registration", service.sweep)
     manager.add_task("session publisher", publisher.run)
     manager.add_task("session expiry", connected.run)
     manager.add_task("sets of dead replicas", lambda: connected.collect(client), leader_only=True)
     manager.add_task("local cluster", local.run, leader_only=True)
+    manager.add_controller(desired)
     for controller in _controllers(
         client, informers, registry=registry, settings=settings, connected=connected, clock=clock
     ):
@@ -387,6 +387,7 @@ def _desired_sources(informers: _Informers, sessions: Sessions) -> list[Source[A
         return [ObjectKey("", secret["metadata"]["namespace"])]
 
     return [
+        SpecSource(informers.clusters),
         Source(informers.bindings, of_binding),
         Source(informers.users, lambda user: everywhere()),
         Source(informers.settings, of_setting),

@@ -42,7 +42,6 @@ class Stand:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.changed: list[str] = []
-        self.applied: list[tuple[str, int]] = []
         self.synced = True
         self.registry: Any = Registry()
         self.sessions = Sessions()
@@ -55,7 +54,6 @@ class Stand:
             inventories=self.inventories,
             send=self.sent.append,
             changed=self.changed.append,
-            applied=lambda cluster, epoch: self.applied.append((cluster, epoch)),
             synced=lambda: self.synced,
         )
 
@@ -152,7 +150,6 @@ async def test_what_could_not_be_applied_is_logged(stand: Stand, caplog: pytest.
     failure = Failure(api_version="v1", kind="Secret", name="x", message="forbidden")
     await stand.report(encode(StateReport(epoch=7, counter=2, failures=[failure])))
     assert "Secret x: forbidden" in caplog.text
-    assert stand.applied == [("c-1", 7)]
 
 
 async def test_a_lost_link_loses_all_tunnels(stand: Stand) -> None:
