@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from outrider.kube.errors import ApiError, make
+from outrider.kube.errors import ApiError, TransportError, make
 from outrider.kube.kind import Kind
 from outrider.kube.transport import Request, Response
 
@@ -31,7 +31,7 @@ class FakeApi:
         self.oldest = 0
         self.requests: list[Request] = []
         self.interfere: Interference | None = None
-        self.watches: list[tuple[str, str, asyncio.Queue[bytes | Exception | None]]] = []
+        self.watches: list[tuple[str, str, int, asyncio.Queue[bytes | Exception | None]]] = []
         self._history: list[tuple[int, str, str, dict[str, Any]]] = []
         self._uids = itertools.count(1)
 
@@ -63,14 +63,21 @@ class FakeApi:
         self.oldest = self.version
         self._history.clear()
 
+    def restore(self, objects: Mapping[tuple[str, str, str], dict[str, Any]], version: int) -> None:
+        """Put back an earlier state, as from a backup: versions count on from there."""
+        self.objects = copy.deepcopy(dict(objects))
+        self.version = version
+        self._history.clear()
+        self.cut(TransportError("the server stops"))
+
     def cut(self, how: Exception | None = None) -> None:
         """End every watch: quietly, or with an error."""
-        for _, _, queue in self.watches:
+        for *_, queue in self.watches:
             queue.put_nowait(how)
 
     def send(self, event: Mapping[str, Any]) -> None:
         """Put a line on every watch."""
-        for _, _, queue in self.watches:
+        for *_, queue in self.watches:
             queue.put_nowait(msgspec.json.encode(event) + b"\n")
 
     # Transport
@@ -106,7 +113,7 @@ class FakeApi:
         for version, plural, line_type, obj in self._history:
             if version > since and plural == kind.plural and _within(obj, namespace):
                 queue.put_nowait(_line(line_type, obj))
-        entry = (kind.plural, namespace, queue)
+        entry = (kind.plural, namespace, since, queue)
         self.watches.append(entry)
         try:
             yield FakeStream(200, queue)
@@ -188,8 +195,9 @@ class FakeApi:
 
     def _tell(self, plural: str, event: str, obj: dict[str, Any]) -> None:
         self._history.append((self.version, plural, event, copy.deepcopy(obj)))
-        for watched, namespace, queue in self.watches:
-            if watched == plural and _within(obj, namespace):
+        for watched, namespace, since, queue in self.watches:
+            # As etcd does: a watch from the future waits for it.
+            if watched == plural and _within(obj, namespace) and self.version > since:
                 queue.put_nowait(_line(event, obj))
 
 

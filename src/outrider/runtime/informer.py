@@ -40,6 +40,10 @@ class Informer(Generic[T]):
     and causes no event. An object that cannot be decoded is logged; its last good state stays.
     ``watch_timeout`` is the range, in seconds, from which each watch's length is drawn, so that many do not
     reconnect at one moment.
+
+    A server whose state was restored from a backup is behind the version that was last seen. It would let a
+    watch from there wait without a word, so that version is checked after a watch that broke or said nothing.
+    (Once as much has been written again as was lost, this can no longer be seen.)
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Informer(Generic[T]):
         self._handlers: list[Callable[[Event[T]], None]] = []
         self._synced = asyncio.Event()
         self._version = ""
+        self._doubted = False
+        self._restored = False
 
     # Reading
 
@@ -122,6 +128,8 @@ class Informer(Generic[T]):
         """List and watch until cancelled."""
         while True:
             try:
+                if self._version and self._doubted:
+                    await self._check_version()
                 if not self._version:
                     await self._relist()
                 quick = await self._watch()
@@ -131,9 +139,19 @@ class Informer(Generic[T]):
                 quick = True
             except KubeError as error:
                 log.warning("%s: %s; trying again", self.kind.plural, error)
-                quick = True
+                self._doubted = quick = True
             if quick:
                 await self._clock.sleep(self._backoff.next())
+
+    async def _check_version(self) -> None:
+        """Forget the version when the server is behind it; what has the same version may then differ."""
+        async with contextlib.aclosing(self._client.pages(self.kind, self._namespace, limit=1)) as pages:
+            page = await anext(pages)
+        self._doubted = False
+        if _is_behind(page.resource_version, self._version):
+            log.warning("%s: the server went back in time; listing again", self.kind.plural)
+            self._version = ""
+            self._restored = True
 
     async def _relist(self) -> None:
         try:
@@ -144,6 +162,7 @@ class Informer(Generic[T]):
         for key in [key for key in self._store if key not in seen]:
             self._delete(key)
         self._version = version
+        self._restored = False
         if not self.synced:
             log.debug("%s: %d objects at %s", self.kind.plural, len(self._store), version)
         self._synced.set()
@@ -168,6 +187,8 @@ class Informer(Generic[T]):
         """Watch once; return whether it ended too soon."""
         started = self._clock.monotonic()
         events = 0
+        # Stays so when it says nothing to its end.
+        self._doubted = True
         stream = self._client.watch(
             self.kind,
             self._namespace,
@@ -179,6 +200,7 @@ class Informer(Generic[T]):
         async with contextlib.aclosing(stream):
             async for event in stream:
                 events += 1
+                self._doubted = False
                 self._backoff.reset()
                 self._handle(event)
         quick = events == 0 and self._clock.monotonic() - started < _SHORT_WATCH
@@ -197,16 +219,17 @@ class Informer(Generic[T]):
             self._version = event.resource_version
 
     def _upsert(self, obj: T) -> ObjectKey:
+        _strip(obj)
         key = self.kind.key(obj)
         old = self._store.get(key)
         if old is not None:
-            if self.kind.resource_version(old) == self.kind.resource_version(obj):
+            same = self.kind.resource_version(old) == self.kind.resource_version(obj)
+            if same and (not self._restored or old == obj):
                 return key
             if self.kind.uid(old) != self.kind.uid(obj):
                 # Deleted and made again while nobody watched: whoever holds the old one must let it go.
                 self._delete(key)
                 old = None
-        _strip(obj)
         self._store.put(key, obj)
         self._emit(Event("MODIFIED" if old is not None else "ADDED", old, obj))
         return key
@@ -228,6 +251,11 @@ class Informer(Generic[T]):
             handler(event)
         except Exception:
             log.exception("a handler of %s failed", self.kind.plural)
+
+
+def _is_behind(version: str, seen: str) -> bool:
+    # Versions are etcd's revisions (KEP-5504 makes that official); others cannot be ordered.
+    return version.isdecimal() and seen.isdecimal() and int(version) < int(seen)
 
 
 def _strip(obj: object) -> None:

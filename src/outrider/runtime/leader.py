@@ -149,7 +149,7 @@ class LeaderElector:
             async with asyncio.timeout(max(left, 0.001)):
                 held = await self._attempt()
         except (KubeError, TimeoutError) as error:
-            log.warning("lease %s/%s: %s", self._namespace, self._name, error or "no answer in time")
+            log.warning("lease %s/%s: %s", self._namespace, self._name, str(error) or "no answer in time")
             return False
         if held:
             # From before the request was sent: the others count from when they see it, which is later.
@@ -218,7 +218,12 @@ class LeaderElector:
             async with asyncio.timeout(self._durations.retry):
                 lease = await self._client.patch(LEASES, self._name, patch, self._namespace)
         except (KubeError, TimeoutError) as error:
-            log.warning("lease %s/%s was not released: %s", self._namespace, self._name, error)
+            log.warning(
+                "lease %s/%s was not released: %s",
+                self._namespace,
+                self._name,
+                str(error) or "no answer in time",
+            )
         else:
             self._observe(_record(lease))
             log.info("released the lease %s/%s", self._namespace, self._name)

@@ -290,6 +290,16 @@ async def test_a_server_that_is_not_the_one_is_refused(
     assert "is not trusted" in str(await refusal(replace(access, ca_pem=b"")))
 
 
+async def test_an_authority_may_come_in_a_bundle_with_comments(
+    api_server: EmbeddedCluster, second_api_server: EmbeddedCluster
+) -> None:
+    access = api_server.access
+    bundle = "# Autorité de Zoë\n".encode() + second_api_server.access.ca_pem + b"\n\xff\n" + access.ca_pem
+    transport = HttpTransport(replace(access, ca_pem=bundle))
+    assert await Client(transport).get(NAMESPACES, "default")
+    await transport.close()
+
+
 async def test_a_client_that_is_not_known_is_refused(
     api_server: EmbeddedCluster, second_api_server: EmbeddedCluster
 ) -> None:
