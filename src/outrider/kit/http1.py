@@ -35,7 +35,10 @@ def _lines_without(names: bytes) -> bytes:
     return rb"(?:(?!(?i:" + names + rb"):)[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"
 
 
-_LINES = re.compile(_lines_without(_FRAMING))
+LINES = _lines_without(_FRAMING)
+"""Pattern of header lines, each with its CRLF, none of them about framing."""
+
+_LINES = re.compile(LINES)
 _REQUEST = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n" + _lines_without(_FRAMING + b"|" + _IDENTITY))
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]{0,64}")
 
