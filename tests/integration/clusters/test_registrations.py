@@ -8,7 +8,7 @@ from typing import Any
 
 from outrider.apis.management.cluster import CLUSTERS
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS
-from outrider.features.clusters.view import readable_token
+from outrider.features.clusters.view import readable_token, readable_tokens
 from outrider.kube.builtin import NAMESPACES, ROLES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.errors import NotFound
@@ -62,6 +62,9 @@ async def test_the_api_shows_the_token_to_whoever_may_read_it(plane: Plane, uniq
 
     listed = (await plane.call("GET", f"/v3/clusterRegistrationTokens?clusterId={cluster}")).json()
     assert sorted(one["name"] for one in listed["data"]) == ["default-token", "system"]
+    assert next(one["token"] for one in listed["data"] if one["name"] == "default-token") == token
+    everywhere = (await plane.call("GET", "/v3/clusterregistrationtokens")).json()["data"]
+    assert token in {one["token"] for one in everywhere}
     assert (await plane.call("GET", f"/v3/clusterregistrationtokens/{cluster}:no-such")).status == 404
     assert (await plane.call("GET", "/v3/clusterregistrationtokens/..:x")).status == 404
 
@@ -69,6 +72,7 @@ async def test_the_api_shows_the_token_to_whoever_may_read_it(plane: Plane, uniq
     stored = await plane.client.get(REGISTRATION_TOKENS, "default-token", cluster)
     assert await readable_token(plane.client.as_user(NOBODY), stored) == ""
     assert await readable_token(plane.client.as_user(ADMIN), stored) == token
+    assert await readable_tokens(plane.client.as_user(NOBODY), [stored], cluster) == [""]
     path = f"/v3/clusterregistrationtokens/{cluster}:default-token"
     assert (await plane.call("GET", path, who=NOBODY)).status == 403
     assert (await plane.call("GET", path, who=None)).status == 401

@@ -28,7 +28,7 @@ from outrider.features.clusters.norman import cluster_view, collection, matches,
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX
 from outrider.features.clusters.requests import answer, as_caller, base_url, body_of, caller_of
 from outrider.features.clusters.settings import ClusterSettings
-from outrider.features.clusters.view import readable_token, with_token
+from outrider.features.clusters.view import readable_token, readable_tokens, with_token
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.errors import NotFound
@@ -168,7 +168,8 @@ class ClusterRoutes:
         if cluster and not _NAME.fullmatch(cluster):
             raise NormanError(404, "no such cluster")
         found = await user.list(REGISTRATION_TOKENS, cluster)
-        views = [await self._registration(request, user, one) for one in found.items]
+        tokens = await readable_tokens(user, found.items, cluster)
+        views = [self._shown(request, *pair) for pair in zip(found.items, tokens, strict=True)]
         kept = [view for view in views if matches(view, request.query_params.multi_items())]
         kind, plural = "clusterRegistrationToken", "clusterregistrationtokens"
         return answer(collection(kind, plural, kept, base=base_url(request)))
@@ -204,13 +205,15 @@ class ClusterRoutes:
         namespace, name = _pair(request)
         registration = await user.get(REGISTRATION_TOKENS, name, namespace)
         await user.delete(REGISTRATION_TOKENS, name, namespace, uid=registration.metadata.uid)
-        blank = with_token(registration, "")
-        return answer(registration_view(blank, base=base_url(request), now=self._clock.now()))
+        return answer(self._shown(request, registration, ""))
 
     async def _registration(
         self, request: Request, user: Client, registration: ClusterRegistrationToken
     ) -> dict[str, Any]:
-        shown = with_token(registration, await readable_token(user, registration))
+        return self._shown(request, registration, await readable_token(user, registration))
+
+    def _shown(self, request: Request, registration: ClusterRegistrationToken, token: str) -> dict[str, Any]:
+        shown = with_token(registration, token)
         return registration_view(shown, base=base_url(request), now=self._clock.now())
 
     async def _until(self, found: Callable[[], object]) -> None:

@@ -25,7 +25,14 @@ from outrider.link.messages import (
     ToAgent,
 )
 from outrider.runtime.informer import Event
-from outrider.tunnel.reports import ReportError, StateReport, decode_agent_message, encode
+from outrider.tunnel.reports import (
+    Inventory,
+    InventoryDelta,
+    ReportError,
+    StateReport,
+    decode_agent_message,
+    encode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +90,10 @@ class ClusterService:
             return
         if isinstance(report, StateReport):
             _log_failures(message.cluster, report)
-            return
+        elif isinstance(report, Inventory | InventoryDelta):
+            self._follow(message, report)
+
+    def _follow(self, message: FromAgent, report: Inventory | InventoryDelta) -> None:
         answer = self._inventories.follow(message.cluster, message.session, report)
         if answer is not None:
             body = msgspec.Raw(encode(answer))

@@ -5,6 +5,7 @@ Stored objects carry the placeholder ``{token}`` in their commands (contract: cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,10 +16,11 @@ from outrider.apis.management.registration_token import (
 )
 from outrider.features.clusters import registration as reg
 from outrider.features.clusters.commands import PLACEHOLDER
-from outrider.features.clusters.registry import secret_name
+from outrider.features.clusters.registry import SECRET_SELECTOR, secret_name
 from outrider.kube.builtin import SECRETS
 from outrider.kube.client import Client
 from outrider.kube.errors import Forbidden, NotFound
+from outrider.kube.meta import ObjectKey
 
 COMMAND_FIELDS: Final = (
     "command",
@@ -41,6 +43,23 @@ async def readable_token(client: Client, registration: ClusterRegistrationToken)
         return ""
     held = reg.read_secret(secret)
     return held.token if held else ""
+
+
+async def readable_tokens(
+    client: Client, registrations: Sequence[ClusterRegistrationToken], namespace: str = ""
+) -> list[str]:
+    """The clear tokens of several registrations, in their order: one request for whoever may list Secrets."""
+    try:
+        listed = await client.list(SECRETS, namespace, labels=SECRET_SELECTOR)
+    except Forbidden:
+        return [await readable_token(client, one) for one in registrations]
+    tokens = {SECRETS.key(secret): reg.read_secret(secret) for secret in listed.items}
+    names = [one.status.token_secret_name or secret_name(one.metadata.name) for one in registrations]
+    held = [
+        tokens.get(ObjectKey(one.metadata.namespace, name))
+        for one, name in zip(registrations, names, strict=True)
+    ]
+    return [found.token if found else "" for found in held]
 
 
 def with_token(registration: ClusterRegistrationToken, token: str) -> ClusterRegistrationToken:
