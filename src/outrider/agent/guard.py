@@ -11,11 +11,11 @@ import msgspec
 from outrider.agent import accounts
 from outrider.agent.accounts import Manifest
 from outrider.agent.credentials import ImpersonationAccounts
-from outrider.agent.following import Follower
 from outrider.kit.backoff import Backoff
 from outrider.kube.client import Client
 from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
+from outrider.runtime.following import Follower
 
 T = TypeVar("T")
 

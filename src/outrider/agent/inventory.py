@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from outrider.agent import mirror
-from outrider.agent.following import Follower, Sink
 from outrider.agent.mirror import Namespace, Node
 from outrider.agent.probes import Probes
 from outrider.agent.reporter import Facts, Reporter
@@ -17,6 +16,7 @@ from outrider.kit.backoff import Backoff
 from outrider.kube.client import Client
 from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
+from outrider.runtime.following import Follower, Sink
 
 T = TypeVar("T")
 

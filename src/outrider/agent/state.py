@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from outrider.agent.discovery import Discovery
 from outrider.agent.errors import StateError
 from outrider.agent.ledger import NAME, NAMESPACE, Ledger
 from outrider.agent.plan import LABEL, Plan, Record, Ref, failure, is_older, make_plan, merged, ref_of
+from outrider.delivery.discovery import Discovery
 from outrider.kube.client import Client
 from outrider.kube.errors import ApiError, Conflict, KubeError, NotFound
 from outrider.tunnel.reports import DesiredState, Failure, StateReport

@@ -8,11 +8,18 @@ a reporter; `digest` is the `snapshot.Snapshot.digest` after the message was app
 or another digest makes the server ask for everything again, so that no lost message stays unnoticed.
 
 What is large is sent in pieces: all but the last carry ``more``, and nothing is acted upon before the last.
+
+Desired state: an agent opens with `StateHello`; the server answers with `StateHead` when it wants something
+else than the agent has, and again at each change. The agent asks with `StateNeed` for the parts that it lacks,
+a few at a time, and gets one `StatePart` for each; `StateReport` tells what came of it.
+
+Either side may be newer: fields that are not known are skipped, types that are not known are ignored, and what
+both must agree on goes by the highest protocol in `StateHello.protocols` that the server knows, too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -23,8 +30,16 @@ ResourceList = dict[str, str]
 """Kubernetes quantities by resource name: ``{"cpu": "4", "memory": "8Gi", "pods": "110"}``."""
 
 
+PROTOCOLS = (1,)
+"""Ways of handing over the desired state that this version speaks."""
+
+
 class ReportError(ValueError):
     """A message that cannot be understood: what is wrong with it, in words for a log."""
+
+
+class UnknownMessage(ReportError):
+    """A type of message that this version does not know: to be ignored."""
 
 
 class VersionInfo(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
@@ -139,16 +154,60 @@ class Failure(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, 
     message: str = ""
 
 
+class OwnerState(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """How far the objects of one feature are: `message` is the first failure."""
+
+    name: str
+    applied: int = 0
+    failed: int = 0
+    message: str = ""
+
+
+class StateHello(
+    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateHello"
+):
+    """An agent's first word on the desired state: what it speaks, and what it holds. No hash: nothing whole."""
+
+    protocols: tuple[int, ...] = PROTOCOLS
+    epoch: int = 0
+    counter: int = 0
+    hash: str = ""
+
+
+class StateNeed(
+    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateNeed"
+):
+    """The agent lacks these parts of the set `hash`; it asks for a few at a time."""
+
+    hash: str
+    parts: tuple[str, ...]
+
+
 class StateReport(
     msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateReport"
 ):
-    """How far the agent is with the desired state of version (`epoch`, `counter`)."""
+    """How far the agent is with the desired state of version (`epoch`, `counter`), sent when that changed.
+
+    Attributes:
+        hash: of the set.
+        term, sequence: order of reports: the term of the replica that applies, and a count within it.
+        applied, failed: objects of the set, those made from templates included.
+        pending: objects that were not tried yet.
+        failures: some of what failed.
+        owners: the same by feature.
+    """
 
     epoch: int
     counter: int
+    hash: str = ""
+    term: int = 0
+    sequence: int = 0
     applied: int = 0
+    failed: int = 0
+    pending: int = 0
     pruned: int = 0
     failures: list[Failure] = []
+    owners: list[OwnerState] = []
 
 
 class Resync(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="resync"):
@@ -173,8 +232,55 @@ class DesiredState(
     complete: bool = False
 
 
-AgentMessage = Inventory | InventoryDelta | StateReport
-ServerMessage = Resync | DesiredState
+class StateHead(
+    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateHead"
+):
+    """What the server wants in the cluster, by digest.
+
+    The version is (`epoch`, `counter`), the epoch being that of the leader which stamped it; an agent refuses
+    an older one than it holds. Objects that an earlier version held and this one does not are pruned; when
+    more than half of them, or all, would go, only if `complete`. `parts` are groups of SHA-256 digests in
+    hex: the parts of a group, one after the other, are a JSON array of entries.
+    """
+
+    epoch: int
+    counter: int
+    hash: str
+    complete: bool = False
+    parts: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Grows with every desired state."""
+        return (self.epoch, self.counter)
+
+
+class StatePart(
+    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="statePart"
+):
+    """A part that was asked for, compressed (zlib)."""
+
+    digest: str
+    data: bytes
+
+
+class StateGone(
+    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateGone"
+):
+    """The cluster was deleted on the server: remove everything that was made, and the agent itself."""
+
+    reason: str = ""
+
+
+AgentMessage = Inventory | InventoryDelta | StateHello | StateNeed | StateReport
+ServerMessage = Resync | DesiredState | StateHead | StatePart | StateGone
+
+T = TypeVar("T")
+
+
+def _tags(union: Any) -> frozenset[str]:
+    return frozenset(str(member.__struct_config__.tag) for member in get_args(union))
+
 
 _encoder = msgspec.json.Encoder()
 _from_agent: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
@@ -187,16 +293,39 @@ def encode(message: AgentMessage | ServerMessage) -> bytes:
 
 
 def decode_agent_message(data: bytes | memoryview | msgspec.Raw) -> AgentMessage:
-    """What an agent sent. Raises `ReportError` for anything else."""
-    try:
-        return _from_agent.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"not a message that an agent sends: {error}") from None
+    """What an agent sent. Raises `ReportError` for anything else, `UnknownMessage` for what may be ignored."""
+    return _decode(_from_agent, _AGENT_TYPES, data, "not a message that an agent sends")
 
 
 def decode_server_message(data: bytes | memoryview | msgspec.Raw) -> ServerMessage:
-    """What the server sent. Raises `ReportError` for anything else."""
+    """What the server sent. Raises `ReportError` for anything else, `UnknownMessage` for what may be ignored."""
+    return _decode(_from_server, _SERVER_TYPES, data, "not a message that a server sends")
+
+
+def type_of(data: bytes | memoryview | msgspec.Raw) -> str:
+    """The type of a message, without reading the rest; empty when it has none."""
     try:
-        return _from_server.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"not a message that a server sends: {error}") from None
+        return _typed.decode(data).type
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_typed = msgspec.json.Decoder(_Typed)
+_AGENT_TYPES = _tags(AgentMessage)
+_SERVER_TYPES = _tags(ServerMessage)
+
+
+def _decode(
+    decoder: msgspec.json.Decoder[T], known: frozenset[str], data: bytes | memoryview | msgspec.Raw, what: str
+) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        kind = type_of(data)
+        if kind and kind not in known:
+            raise UnknownMessage(f"a message of type {kind[:40]!r}") from None
+        raise ReportError(f"{what}: {error}") from None

@@ -1,0 +1,1 @@
+"""Desired state: what the server wants in a cluster, cut into parts, handed over, applied and kept."""

@@ -1,0 +1,133 @@
+"""What a desired state is made of: objects, and templates of objects, each with the feature that wants it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+LABEL: Final = "outrider.cattle.io/delivered"
+"""On every object that a desired state brought; the watches for drift select by it."""
+
+CAPABILITIES: Final = frozenset({"release", "project"})
+"""What an entry may require of whoever applies it."""
+
+_FIRST: Final = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
+LAST_RANK: Final = 2
+_API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]+", re.ASCII)
+
+
+class EntryError(ValueError):
+    """An entry that cannot be applied anywhere: what is wrong with it."""
+
+
+class Ref(NamedTuple):
+    """Names one object, whatever the version it is spoken to in."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def rank(self) -> int:
+        """Namespaces come first, then definitions, then the rest; the opposite way when they go."""
+        return _FIRST.get((self.group, self.kind), LAST_RANK)
+
+
+class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """One object that a feature wants in the cluster.
+
+    Attributes:
+        owner: name of the feature, for the status.
+        object: the object, as it is applied.
+        project: not empty makes this a template: the agent makes one in every namespace whose annotation
+            ``field.cattle.io/projectId`` is this, ``<cluster>:<project>``. A template of a Namespace is
+            applied to those namespaces themselves.
+        release: when the entry leaves the set, only the fields that it brought go; the object stays.
+        requires: what the applier must be able to do; one that cannot reports a failure for this entry and
+            leaves the object alone.
+    """
+
+    owner: str
+    object: dict[str, Any]
+    project: str = ""
+    release: bool = False
+    requires: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """The object's name. Raises EntryError when it has none."""
+        return ref_of(self.object)
+
+    @property
+    def api_version(self) -> str:
+        """The object's apiVersion."""
+        return str(self.object.get("apiVersion", ""))
+
+
+def ref_of(obj: dict[str, Any]) -> Ref:
+    """The name of an object. Raises EntryError when it has none."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        raise EntryError("an object without metadata")
+    names = (obj.get("apiVersion"), obj.get("kind"), metadata.get("namespace") or "", metadata.get("name"))
+    version, kind, namespace, name = names
+    if not all(isinstance(part, str) for part in names) or not (version and kind and name):
+        raise EntryError("an object without apiVersion, kind or name")
+    if not _API_VERSION.fullmatch(version):
+        raise EntryError(f"{version[:80]!r} is not an API version")
+    return Ref(version.rpartition("/")[0], kind, namespace, name)
+
+
+def key_of(entry: Entry) -> str:
+    """What tells entries of a set apart. Raises EntryError."""
+    return "\0".join((entry.project, *entry.ref))
+
+
+def canonical(entries: Iterable[Entry]) -> tuple[dict[str, bytes], list[str]]:
+    """Each entry's one encoding by its key, and what is wrong with those that are left out.
+
+    The order of entries and of keys in objects plays no role. When two want the same object, the owner that
+    is first in the alphabet has it.
+    """
+    chosen: dict[str, Entry] = {}
+    problems: list[str] = []
+    for entry in entries:
+        try:
+            key = key_of(entry)
+        except EntryError as error:
+            problems.append(f"{entry.owner}: {error}")
+            continue
+        other = chosen.setdefault(key, entry)
+        if other is entry or other == entry:
+            continue
+        if (entry.owner, encode(entry)) < (other.owner, encode(other)):
+            chosen[key], other = entry, entry
+        ref = entry.ref
+        problems.append(f"{ref.kind} {ref.name} is wanted more than once; that of {other.owner} counts")
+    return {key: encode(entry) for key, entry in chosen.items()}, problems
+
+
+def encode(entry: Entry) -> bytes:
+    """The entry as JSON with sorted keys."""
+    return msgspec.json.encode(entry, order="deterministic")
+
+
+def labelled(obj: dict[str, Any]) -> dict[str, Any]:
+    """The object with the label that marks it as delivered."""
+    metadata = obj["metadata"]
+    return {**obj, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LABEL: "true"}}}
+
+
+def instance(template: Entry, namespace: str) -> Entry:
+    """What a template makes in a namespace, or of the namespace."""
+    metadata = template.object["metadata"]
+    ref = template.ref
+    if ref.rank == 0:
+        obj = {**template.object, "metadata": {**metadata, "name": namespace}}
+        return msgspec.structs.replace(template, object=obj, project="", release=True)
+    obj = {**template.object, "metadata": {**metadata, "namespace": namespace}}
+    return msgspec.structs.replace(template, object=obj, project="")
