@@ -21,6 +21,7 @@ import uvloop
 
 from outrider import __version__
 from outrider.apis import install
+from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
 from outrider.facade.app import build_app
@@ -35,6 +36,7 @@ from outrider.kube import kubeconfig
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.kubeconfig import ClusterAccess
+from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
 from outrider.link.endpoint import serve
 from outrider.link.messages import Claim, Serve
@@ -63,7 +65,7 @@ class Control:
         self._elector = LeaderElector(client, LEASE, NAMESPACE, config.replica)
         self._manager = manager = Manager(elector=self._elector, clock=clock)
         self._doorkeeper = Doorkeeper(client, access, config.folder)
-        copies = clusters.cluster_informer(client)
+        self._copies = copies = clusters.cluster_informer(client)
         self._auth = auth.build(
             client,
             manager,
@@ -118,6 +120,7 @@ class Control:
                 tasks.start("gateway account", self._doorkeeper.run)
                 await self._manager.wait_synced()
                 await self._auth.bootstrap.run()
+                await self._local_record()
                 self._say_ready()
                 await stop.wait()
                 server.should_exit = True
@@ -140,6 +143,11 @@ class Control:
 
     async def _ensure_namespace(self) -> None:
         await self._client.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+
+    async def _local_record(self) -> None:
+        # Until the leader has made it, the management cluster answers as one that does not exist.
+        while self._copies.get(ObjectKey("", LOCAL_CLUSTER)) is None:  # noqa: ASYNC110  it comes by watch
+            await asyncio.sleep(0.02)
 
     def _web_server(self) -> uvicorn.Server:
         app = build_app(
