@@ -19,14 +19,23 @@ OLD_KUBECTL_PACKAGE = "kubernetes-client"
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package, the command that shows that it is there, and what goes without it."""
+    """A Debian package, the command (name or path) that shows that it is there, and what goes without it."""
 
     name: str
     command: str
     used_by: str
 
 
-PACKAGES = (Package("wrk", "wrk", "make bench BENCH=proxy"),)
+_PODS = "the tests with real pods"
+PACKAGES = (
+    Package("wrk", "wrk", "make bench BENCH=proxy"),
+    Package("containerd", "containerd", _PODS),
+    Package("runc", "runc", _PODS),
+    Package("containernetworking-plugins", "/usr/lib/cni/bridge", _PODS),
+    Package("nftables", "nft", _PODS),
+    Package("iproute2", "ip", _PODS),
+    Package("busybox-static", "busybox", _PODS),
+)
 
 
 def provide(places: Places, progress: Progress) -> list[str]:
@@ -38,7 +47,7 @@ def _install(places: Places, progress: Progress) -> list[str]:
     lacking = [package for package in PACKAGES if not _has(places, package)]
     if lacking and os.geteuid() == 0 and _which(places, "apt-get"):
         names = [package.name for package in lacking]
-        with progress.step(f"Installing from Debian: {' '.join(names)}", "a few MB, once"):
+        with progress.step(f"Installing from Debian: {' '.join(names)}", "up to 250 MB, once"):
             _apt_install(places, names, progress)
     return [
         f"{package.command} ({package.used_by} goes without it): as root, apt-get install {package.name}"
@@ -49,7 +58,9 @@ def _install(places: Places, progress: Progress) -> list[str]:
 
 def _apt_install(places: Places, names: list[str], progress: Progress) -> None:
     environ = {**places.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *names]
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+    # What is on this machine already, say another container engine, is worth more than a test.
+    install += ["--no-remove", *names]
     try:
         _with_fresh_lists(places, install, environ, places.root)
     except SetupError as error:

@@ -1,0 +1,1 @@
+"""Builds container images on this machine, without a registry and without a container engine."""
