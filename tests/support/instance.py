@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,18 @@ class DidNotStart(Exception):
 
 
 class Command:
-    """One run of `outrider` in the foreground; its output is collected in a file."""
+    """One run of `outrider` in the foreground; its output is collected in a file.
 
-    def __init__(self, arguments: list[str], *, output: Path, environ: Mapping[str, str]) -> None:
+    `within` is a command that runs another one elsewhere by becoming it, as nsenter(1) does.
+    """
+
+    def __init__(
+        self, arguments: list[str], *, output: Path, environ: Mapping[str, str], within: Sequence[str] = ()
+    ) -> None:
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [OUTRIDER, *arguments],
+                [*within, str(OUTRIDER), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -65,7 +70,14 @@ class Command:
 class Instance:
     """`outrider up` on a data folder of its own; may be started again after it was stopped."""
 
-    def __init__(self, folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environ: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        self._within = within
         self.data = folder / "d"
         self._folder = folder
         self._options = options
@@ -92,7 +104,10 @@ class Instance:
         if "--listen" not in self._options:
             arguments += ["--listen", "127.0.0.1:0"]
         self._command = Command(
-            arguments, output=self._folder / f"up-{self._runs}.log", environ=self._environ
+            arguments,
+            output=self._folder / f"up-{self._runs}.log",
+            environ=self._environ,
+            within=self._within,
         )
         return self._command
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -19,21 +20,26 @@ class KubectlFailed(AssertionError):
 
 
 class Kubectl:
-    """One kubectl with one kubeconfig; the cache of what a server serves is kept in `home`."""
+    """One kubectl with one kubeconfig; the cache of what a server serves is kept in `home`.
 
-    def __init__(self, program: Path, config: str | Path, home: Path) -> None:
+    `within` is a command that runs another one elsewhere by becoming it, as nsenter(1) does.
+    """
+
+    def __init__(self, program: Path, config: str | Path, home: Path, within: Sequence[str] = ()) -> None:
+        self._within = within
         self.program = program
         self.config = Path(config)
         self.home = home
 
     def at(self, config: str | Path) -> Kubectl:
         """The same kubectl for another cluster."""
-        return Kubectl(self.program, config, self.home)
+        return Kubectl(self.program, config, self.home, self._within)
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line."""
         cache = self.home / "cache"
-        return [str(self.program), f"--kubeconfig={self.config}", f"--cache-dir={cache}", *arguments]
+        program = [*self._within, str(self.program)]
+        return [*program, f"--kubeconfig={self.config}", f"--cache-dir={cache}", *arguments]
 
     def attempt(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs it to its end, whatever that is."""
