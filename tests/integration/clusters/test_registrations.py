@@ -78,6 +78,19 @@ async def test_the_api_shows_the_token_to_whoever_may_read_it(plane: Plane, uniq
     assert (await plane.call("GET", path, who=None)).status == 401
 
 
+async def test_without_a_url_of_its_own_the_server_shows_the_clients(
+    admin: Client, crds: None, unique: str
+) -> None:
+    async with running(admin, environ={"CATTLE_SERVER_URL": ""}) as plane:
+        cluster = await plane.create(unique)
+        token = await plane.token(cluster)
+        assert (await plane.registration(cluster)).status.command == ""
+        shown = (await plane.call("GET", f"/v3/clusterregistrationtokens/{cluster}:default-token")).json()
+        assert shown["command"] == f"kubectl apply -f https://outrider.test/v3/import/{token}_{cluster}.yaml"
+        manifest = (await plane.call("GET", f"/v3/import/{token}.yaml", who=None)).text
+        assert 'value: "https://outrider.test"' in manifest
+
+
 async def test_a_registration_is_created_with_its_commands(plane: Plane, unique: str) -> None:
     cluster = await plane.create(unique)
     body = {"type": "clusterRegistrationToken", "clusterId": cluster, "ttl": 3600}

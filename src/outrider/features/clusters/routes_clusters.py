@@ -22,8 +22,10 @@ from outrider.apis.management.group import CREATOR_ID, LOCAL_CLUSTER
 from outrider.apis.management.node import Node
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.apis.norman import NormanError
+from outrider.features.clusters.commands import commands
 from outrider.features.clusters.endpoints import endpoints
 from outrider.features.clusters.kubeconfigs import kubeconfig
+from outrider.features.clusters.manifest import ca_checksum
 from outrider.features.clusters.norman import cluster_view, collection, matches, registration_view
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX
 from outrider.features.clusters.requests import answer, as_caller, base_url, body_of, caller_of
@@ -213,8 +215,24 @@ class ClusterRoutes:
         return self._shown(request, registration, await readable_token(user, registration))
 
     def _shown(self, request: Request, registration: ClusterRegistrationToken, token: str) -> dict[str, Any]:
+        if not registration.status.command:
+            registration = self._with_commands(registration, base_url(request))
         shown = with_token(registration, token)
         return registration_view(shown, base=base_url(request), now=self._clock.now())
+
+    def _with_commands(
+        self, registration: ClusterRegistrationToken, server_url: str
+    ) -> ClusterRegistrationToken:
+        """While the setting is empty nothing can be stored: what the client used is as good."""
+        cluster = self._clusters.get(ObjectKey("", registration.metadata.namespace))
+        lines = commands(
+            server_url=server_url,
+            cluster=registration.metadata.namespace,
+            ca_checksum=ca_checksum(self._settings.value("cacerts")),
+            env=(cluster.spec.agent_env_vars if cluster else None) or (),
+        )
+        status = msgspec.structs.replace(registration.status, **msgspec.structs.asdict(lines))
+        return msgspec.structs.replace(registration, status=status)
 
     async def _until(self, found: Callable[[], object]) -> None:
         async def look() -> object:

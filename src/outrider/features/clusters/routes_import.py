@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -29,7 +28,9 @@ from outrider.runtime.store import Lister
 _UNKNOWN: Final = "cluster not found or invalid token"
 _MALFORMED: Final = "invalid filename format, expected {token}_{clusterId}.yaml"
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}", re.ASCII)
-_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_URL = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", re.ASCII
+)
 
 
 class AddressBuckets:
@@ -106,7 +107,7 @@ class ImportRoutes:
 
     async def _render(self, request: Request, cluster: Cluster, token: str, image: str) -> Response:
         server_url = self._settings.value("server-url") or base_url(request)
-        if not _URL.match(server_url) or not urlsplit(server_url).hostname:
+        if not _URL.fullmatch(server_url):
             return PlainTextResponse("the Host of the request is not a host name", 400)
         manifest = await self._manifests.make(cluster, token, server_url=server_url, auth_image=image)
         return PlainTextResponse(render(manifest), headers={"Cache-Control": "no-store"})

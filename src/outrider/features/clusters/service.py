@@ -85,7 +85,7 @@ class ClusterService:
         """A report from an agent; one that cannot be understood is logged and dropped."""
         try:
             report = decode_agent_message(message.body)
-        except ReportError as error:
+        except (ReportError, RecursionError) as error:
             log.warning("cluster %s, session %d: %s", message.cluster, message.session, error)
             return
         if isinstance(report, StateReport):

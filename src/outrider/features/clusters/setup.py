@@ -328,7 +328,7 @@ def _controllers(
                 settings=settings,
                 clock=clock,
             ),
-            workers=4,
+            workers=8,
             sources=[
                 SpecSource(clusters, informers.same_name),
                 SpecSource(registrations, lambda one: (ObjectKey("", one.metadata.namespace),)),
@@ -345,7 +345,7 @@ def _controllers(
                 settings=settings,
                 clock=clock,
             ),
-            workers=4,
+            workers=8,
             sources=[
                 Source(registrations),
                 SpecSource(clusters, informers.registrations_of),

@@ -123,6 +123,12 @@ async def test_what_is_not_understood_is_dropped(stand: Stand, body: bytes) -> N
     assert stand.sent == []
 
 
+async def test_deep_nesting_is_dropped(stand: Stand) -> None:
+    deep = b'{"type":"inventory","reporter":"r","sequence":1,"digest":"","nodes":[{"name":"n","spec":{"a":'
+    await stand.report(deep + b"[" * 100_000 + b"]" * 100_000 + b"}}]}")
+    assert stand.sent == []
+
+
 async def test_reports_are_followed_until_the_tunnel_goes(stand: Stand) -> None:
     await stand.open(1)
     snapshot = Snapshot()
