@@ -75,7 +75,7 @@ class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
         str, prop("Unused: no credential of the cluster is kept here.")
     ] = ""
     version: Annotated[VersionInfo | None, prop("Version that the API server reports.")] = None
-    node_count: Annotated[int, prop("Number of nodes.")] = 0
+    node_count: Annotated[int | None, prop("Number of nodes; absent until the agent has told.")] = None
     linux_worker_count: Annotated[int, prop("Number of workers that run Linux.")] = 0
     windows_worker_count: Annotated[int, prop("Number of workers that run Windows.")] = 0
     capacity: Annotated[dict[str, int | str] | None, prop("cpu, memory and pods of all counted nodes.")] = (

@@ -179,7 +179,7 @@ def _info(cluster: Cluster, status: ClusterStatus, snapshot: Snapshot) -> Cluste
         old,
         machine_provider=old.machine_provider or ("local" if cluster.spec.internal else "imported"),
         kubernetes_version=status.version.git_version if status.version else "",
-        node_count=status.node_count,
+        node_count=status.node_count or 0,
         arch=architectures.pop() if len(architectures) == 1 else ("mixed" if architectures else ""),
     )
 

@@ -1,4 +1,4 @@
-"""What an agent needs before it has any credential: manifest, CA, public settings (contract: §2.2, §2.4)."""
+"""What an agent needs before it has any credential: manifest and CA (contract: §2.2, §2.4)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from outrider.apis.management.cluster import Cluster
-from outrider.apis.management.setting import SETTINGS
-from outrider.apis.management.settings import PUBLIC_NAMES
-from outrider.apis.norman import NormanError
 from outrider.features.clusters.manifest import normal_pem, render
 from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.registry import Registry
-from outrider.features.clusters.requests import answer, as_caller, base_url
+from outrider.features.clusters.requests import base_url
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
@@ -56,7 +53,7 @@ class AddressBuckets:
 
 
 class ImportRoutes:
-    """`/v3/import/…`, `/cacerts`, `/v3/settings/…`."""
+    """`/v3/import/…`, `/cacerts`."""
 
     def __init__(
         self,
@@ -80,7 +77,6 @@ class ImportRoutes:
         return [
             Route("/v3/import/{file}", self.manifest, methods=["GET"]),
             Route("/cacerts", self.cacerts, methods=["GET"]),
-            Route("/v3/settings/{name}", self.setting, methods=["GET"]),
         ]
 
     async def manifest(self, request: Request) -> Response:
@@ -116,25 +112,3 @@ class ImportRoutes:
         """The PEM certificates that this server's certificate is checked against."""
         pem = self._settings.value("cacerts")
         return PlainTextResponse(normal_pem(pem) if pem.strip() else "")
-
-    async def setting(self, request: Request) -> Response:
-        """One setting; the public ones need no sign-in."""
-        name: str = request.path_params["name"]
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,252}", name):
-            raise NormanError(404, "no such setting")
-        if name not in PUBLIC_NAMES:
-            await as_caller(self._client, request).get(SETTINGS, name)
-        value, source = self._settings.value(name), self._settings.source(name)
-        link = f"{base_url(request)}/v3/settings/{name}"
-        view = {
-            "id": name,
-            "type": "setting",
-            "baseType": "setting",
-            "name": name,
-            "value": value,
-            "customized": source == "db",
-            "source": source,
-            "links": {"self": link},
-            "actions": {},
-        }
-        return answer(view)
