@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
+from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.token import Token
 from outrider.apis.management.user import User
 from outrider.apis.management.user_attribute import UserAttribute
@@ -113,6 +114,10 @@ class Freshness:
         ]
         users = {str(subject.get("name")) for subject in subjects if subject.get("kind") == "User"}
         self._void(users=users, everything=any(subject.get("kind") == "Group" for subject in subjects))
+
+    def cluster_changed(self, event: Event[Cluster]) -> None:
+        """An informer's handler for clusters: whoever reached one that is gone must hear that it does not exist."""
+        self._void(everything=event.new is None)
 
     def everything_changed(self) -> None:
         """A setting or a provider changed that decides about many."""

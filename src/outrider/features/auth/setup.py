@@ -103,6 +103,7 @@ def build(
     freshness = Freshness(clock)
     _follow_changes(client, manager, freshness, tokens, users)
     attributes.subscribe(freshness.attribute_changed)
+    clusters.subscribe(freshness.cluster_changed)
     stored_settings.subscribe(_basic_auth_watch(freshness))
     features.subscribe(_provider_watch(freshness))
 

@@ -4,8 +4,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from outrider.apis.management.cluster import Cluster
 from outrider.features.auth.freshness import LIFETIME, UNSETTLED_LIFETIME, Freshness, Heart
 from outrider.kube.client import Client
+from outrider.kube.meta import ObjectMeta
 from outrider.kube.transport import Response
 from outrider.link.messages import Invalidate
 from outrider.runtime.informer import Event
@@ -222,3 +224,11 @@ async def test_the_heart_beats_only_while_the_api_server_answers_and_all_is_sync
     assert len(beats) == 4
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_cluster_that_is_gone_voids_everything(listener):
+    cluster = Cluster(metadata=ObjectMeta(name="c-abcde"))
+    assert await listener.after((listener.freshness.cluster_changed, added(cluster))) is None
+    heard = await listener.after((listener.freshness.cluster_changed, deleted(cluster)))
+    assert heard is not None
+    assert heard.everything
