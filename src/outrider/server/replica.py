@@ -16,6 +16,8 @@ from outrider.kube.embedded.process import Policy, SupervisedProcess
 from outrider.server.config import AuditConfig, ControlConfig
 
 _POLICY = Policy(stop_grace=8.0)
+_SILENCE = 22.0
+"""Seconds after which an agent that says nothing is taken for dead: with the sweep's 5 s, within the promised 30."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -84,6 +86,7 @@ class Replica:
             trusted_proxies=self._config.trusted_proxies,
             audit_pipe=str(audit.pipe) if audit is not None else "",
             audit_level=audit.level if audit is not None else 0,
+            silence_seconds=_SILENCE,
         )
 
     def _run(self, role: str, module: str, config: msgspec.Struct) -> None:
