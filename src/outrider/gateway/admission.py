@@ -54,11 +54,11 @@ class Reception:
             future.set_result(admission)
 
     async def _admission(self, exchange: Exchange, params: dict[str, Any]) -> Admission:
-        self._next += 1
-        future = self._asked[self._next] = asyncio.get_running_loop().create_future()
+        number = self._next = self._next + 1
+        future = self._asked[number] = asyncio.get_running_loop().create_future()
         self._ask(
             Admit(
-                id=self._next,
+                id=number,
                 token=exchange.header(b"x-api-tunnel-token").decode("latin-1"),
                 params=params,
                 remote=exchange.connection.remote,
@@ -69,6 +69,8 @@ class Reception:
             return await asyncio.wait_for(future, self._patience)
         except TimeoutError:
             return _UNREACHABLE
+        finally:
+            self._asked.pop(number, None)
 
     def _open(self, exchange: Exchange, admission: Admission) -> None:
         connection = exchange.connection
@@ -88,12 +90,9 @@ class Reception:
             version=exchange.header(b"user-agent").decode("latin-1")[:100],
         )
         exchange.done = True
-        transport = connection.release()
-        if transport is None:
-            return
-        adopt(transport, head, session)
-        if session.connected:
-            self._tunnels.add(session)
+        transport, early = connection.release()
+        if transport is not None:
+            adopt(transport, head + early, session)
 
 
 def decode_params(value: bytes) -> dict[str, Any]:
@@ -107,5 +106,5 @@ def decode_params(value: bytes) -> dict[str, Any]:
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"registration parameters are not base64 of JSON: {error}") from error
     if not isinstance(decoded, dict):
-        raise ValueError("registration parameters are not a JSON object")
+        raise ValueError("registration parameters are not a JSON object")  # noqa: TRY004  the sender's mistake
     return decoded

@@ -10,15 +10,18 @@ from urllib.parse import urlsplit
 import aiofastnet
 import msgspec
 
+from outrider.kube.errors import TransportError
 from outrider.kube.identity import Identity, impersonation_headers
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.tls import client_context
+from outrider.kube.transport import TokenSource
 from outrider.link.messages import CLAIM_HEADER
 from outrider.tunnel.exchange import CredentialError, CredentialSource
 from outrider.tunnel.pool import UpstreamPool
 from outrider.tunnel.upstream import UpstreamConnection
 
 KEPT_BLOCKS = 4096
+LOOK_SECONDS = 1.0
 
 
 class Impersonation(CredentialSource):
@@ -29,21 +32,23 @@ class Impersonation(CredentialSource):
         self._blocks: OrderedDict[bytes, bytes] = OrderedDict()
 
     def header_block(self, claim: bytes) -> bytes | None:
-        """The lines for an identity; never needs preparation."""
-        block = self._blocks.get(claim)
-        if block is None:
-            block = self._blocks[claim] = self._render(claim)
-            if len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        return self._authorization() + block
-
-    def _render(self, claim: bytes) -> bytes:
-        identity = msgspec.json.decode(claim, type=Identity)
-        return b"".join(f"{name}: {value}\r\n".encode() for name, value in impersonation_headers(identity))
+        """The lines for an identity; None for one that no header can carry."""
+        try:
+            return self._authorization() + self._lines(claim)
+        except CredentialError:
+            return None  # `prepare` says why
 
     async def prepare(self, claim: bytes) -> bytes:
-        """Not needed: `header_block` always knows."""
-        raise CredentialError("the gateway's credential needs no preparation")
+        """Nothing takes time here: this only gets to say what is wrong."""
+        return self._authorization() + self._lines(claim)
+
+    def _lines(self, claim: bytes) -> bytes:
+        block = self._blocks.get(claim)
+        if block is None:
+            block = self._blocks[claim] = _render(claim)
+            if len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        return block
 
     def rejected(self, claim: bytes) -> bool:
         """A refused credential of the gateway's own cannot be renewed from here."""
@@ -83,7 +88,7 @@ def cluster_pool(access: ClusterAccess) -> UpstreamPool:
     """The pool of connections to the management cluster's API server, as the gateway's own identity."""
     return UpstreamPool(
         tls_connector(access.server, client_context(access)),
-        Impersonation(lambda: _bearer(access)),
+        Impersonation(Bearer(access, asyncio.get_running_loop().time)),
         host=urlsplit(access.server).netloc,
     )
 
@@ -110,6 +115,34 @@ def tls_connector(
     return connect  # type: ignore[return-value]
 
 
-def _bearer(access: ClusterAccess) -> bytes:
-    token = access.token_file.read_text().strip() if access.token_file else access.token
-    return f"authorization: Bearer {token}\r\n".encode("ascii") if token else b""
+class Bearer:
+    """The authorization line of a ClusterAccess. A token file is looked at once a second at most."""
+
+    def __init__(self, access: ClusterAccess, now: Callable[[], float]) -> None:
+        self._source = TokenSource(access)
+        self._fixed = access.token_file is None
+        self._now = now
+        self._look_at = 0.0
+        self._line: bytes | None = None
+
+    def __call__(self) -> bytes:
+        """The line, empty when there is no token; raises CredentialError when it cannot be read."""
+        if self._line is None or (not self._fixed and self._now() >= self._look_at):
+            self._line = self._read()
+            self._look_at = self._now() + LOOK_SECONDS
+        return self._line
+
+    def _read(self) -> bytes:
+        try:
+            token = self._source.read()
+        except TransportError as error:
+            raise CredentialError(f"the gateway has no credential of its own: {error}") from None
+        return f"authorization: Bearer {token}\r\n".encode("ascii") if token else b""
+
+
+def _render(claim: bytes) -> bytes:
+    try:
+        headers = impersonation_headers(msgspec.json.decode(claim, type=Identity))
+    except ValueError as error:
+        raise CredentialError(f"you cannot be impersonated: {error}") from None
+    return b"".join(f"{name}: {value}\r\n".encode() for name, value in headers)

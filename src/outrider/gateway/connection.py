@@ -6,24 +6,42 @@ too large. Ambiguous framing never reaches a backend, since a backend only gets 
 """
 
 import asyncio
+import logging
+import re
+import socket
+import struct
 from collections import deque
 from typing import Protocol
 
 import httptools
 
 from outrider.gateway import answers
-from outrider.gateway.exchange import Exchange, ProtocolError
+from outrider.gateway.exchange import WAITING, Exchange
 from outrider.kit import http1
 
 MAX_PIPELINED = 16
-"""Requests that may wait behind one that runs, on one connection."""
+"""Requests that wait behind the one that runs; what else has come stays unparsed."""
+MAX_SILENCE = http1.MAX_HEAD + 256 * 1024
+"""Bytes that may come in a row without being body: a head and what one read may hold beside it."""
+MAX_LINES = http1.MAX_HEAD - 2048
+"""Bytes of a request's target and header lines: what is added on the way must fit into a head, too."""
+MAX_CREDENTIAL = 16 * 1024
+MAX_LIST = 16 * 1024
+"""Bytes of a header that is given more than once."""
 MAX_DISCARDED = 4 << 20
 """Bytes of an unwanted body that are read so that its sender gets to read the early answer."""
 LINGER = 5.0
 """Seconds that the sender of an unwanted body has to finish it."""
+REFUSED_LINGER = 1.0
+"""Seconds for which the sender of something that is no request may read why it was refused."""
 COOKIE_NAME = b"R_SESS="
 
+_log = logging.getLogger("outrider.gateway")
+_HEAD_END = b"\r\n\r\n"
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _TUNNELLED = frozenset({b"websocket", b"spdy/3.1"})
+_HOST = re.compile(rb"[0-9A-Za-z._~\-:\[\]%]{1,300}")
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Dispatcher(Protocol):
@@ -31,6 +49,9 @@ class Dispatcher(Protocol):
 
     def start(self, exchange: Exchange) -> None:
         """Answers an exchange, now or later."""
+
+    def switched(self, exchange: Exchange) -> None:
+        """An exchange has switched protocols."""
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange is over."""
@@ -53,51 +74,63 @@ class _Refused(Exception):
 class ClientConnection(asyncio.Protocol):
     """The server's side of one client connection.
 
-    `since` is the loop's time at which it last fell idle or began to receive a head; the listener's sweeper closes
-    connections that stay idle or that never complete a head.
+    `since` is the loop's time at which it last fell idle, began to receive a head or received some of a body; the
+    listener's sweeper ends connections on which nothing goes on for too long. `linger` is in seconds.
     """
 
     __slots__ = (
+        "_deaf",
         "_discarded",
         "_exchange",
-        "_head_bytes",
         "_held",
-        "_host_count",
+        "_host",
         "_in_head",
         "_lines",
+        "_linger",
         "_loop",
         "_parser",
         "_parsing",
         "_queue",
-        "_slow",
+        "_raw",
+        "_refused",
+        "_silent",
         "_special",
+        "_stash",
         "_target",
         "_transport",
         "dispatcher",
         "forwarded_line",
+        "receiving_head",
         "remote",
         "scheme",
         "since",
+        "slow",
     )
 
-    def __init__(self, dispatcher: Dispatcher, *, scheme: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, scheme: str, linger: float = LINGER) -> None:
         self.dispatcher = dispatcher
         self.scheme = scheme
         self.remote = ""
+        self.slow = False
+        self.forwarded_line = b""
+        self._linger = linger
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
-        self._exchange: Exchange | None = None
-        self._parsing: Exchange | None = None
+        self._stash = b""
+        self._exchange: Exchange | None = None  # runs
+        self._parsing: Exchange | None = None  # is being received
+        self._raw: Exchange | None = None  # has asked for the connection
+        self._refused: tuple[Exchange, answers.Answer] | None = None
+        self._deaf = False  # no more requests are taken
         self._held: set[object] = set()
-        self._slow = False
+        self._host = b""
         self._discarded = 0
-        self._head_bytes = 0
+        self._silent = 0
         self._in_head = True
-        self.forwarded_line = b""
-        self.since = self._loop.time()
         self.on_message_begin()
+        self.receiving_head = False
 
     # asyncio.Protocol
 
@@ -108,30 +141,20 @@ class ClientConnection(asyncio.Protocol):
         self.remote = peer[0] if peer else ""
         self.forwarded_line = b"x-forwarded-for: " + self.remote.encode("ascii", "replace") + b"\r\n"
         transport.set_write_buffer_limits(high=256 * 1024)  # type: ignore[attr-defined]
+        _watch_over(transport)
         self.dispatcher.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests, or raw bytes of an upgraded exchange."""
-        exchange = self._exchange
-        if exchange is not None and exchange.switched:
-            return exchange.receive(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > http1.MAX_HEAD + 256 * 1024:
-                return self.refuse(answers.status(431, "the request's head is too large"))
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgraded(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self.refuse(cause.answer if isinstance(cause, _Refused) else answers.status(400, "bad request"))
-        except httptools.HttpParserError as error:
-            self.refuse(answers.status(400, f"the request is not valid HTTP/1.1: {error}"))
-        return None
+        """Bytes of requests, or raw bytes of an exchange that switches protocols."""
+        raw = self._raw
+        if raw is not None:
+            return raw.receive(data)
+        if self._exchange is None and not self._deaf and data.find(_HEAD_END) == len(data) - 4:
+            return self._feed(data)  # one whole head and nothing else: the common case
+        return self._feed_parts(data)
 
     def eof_received(self) -> bool:
-        """The client sends no more; kept open only for an upgraded exchange's other half."""
+        """The client sends no more."""
         if self._exchange is not None and self._exchange.switched:
             self._exchange.receive_end()
         return False
@@ -139,24 +162,78 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: so is whoever works for it."""
         self._transport = None
-        for exchange in (self._exchange, *self._queue):
-            if exchange is not None:
-                exchange.abandon()
-        self._exchange = self._parsing = None
+        self._deaf = True
+        exchange, self._exchange = self._exchange, None
+        self._parsing = self._raw = self._refused = None
+        self._stash = b""
+        for waiting in self._queue:
+            waiting.done = True
         self._queue.clear()
+        if exchange is not None:
+            exchange.abandon()
         self.dispatcher.disconnected(self)
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
-        self._slow = True
+        self.slow = True
         if self._exchange is not None and self._exchange.upstream is not None:
             self._exchange.upstream.pause()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._slow = False
+        self.slow = False
         if self._exchange is not None and self._exchange.upstream is not None:
             self._exchange.upstream.resume()
+
+    # parsing
+
+    def _feed_parts(self, data: bytes) -> None:
+        """Parses head by head, so that what need not be parsed yet is not."""
+        if self._stash:
+            self._stash += data
+            return
+        at, size = 0, len(data)
+        while at < size:
+            if self._raw is not None:
+                return self._raw.receive(data[at:])
+            if self._deaf:
+                return self._discard(size - at)
+            if len(self._queue) >= MAX_PIPELINED:
+                self._stash = data[at:]
+                return None
+            end = data.find(_HEAD_END, at)
+            stop = size if end < 0 else end + 4
+            self._feed(data[at:stop] if stop - at < size else data)
+            at = stop
+        return None
+
+    def _feed(self, data: bytes) -> None:
+        self._silent += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self._feed_parts(rest)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, _Refused):
+                _log.error("a request failed", exc_info=cause)
+            self.refuse(cause.answer if isinstance(cause, _Refused) else answers.status(400, "bad request"))
+        except httptools.HttpParserError as error:
+            self.refuse(answers.status(400, f"the request is not valid HTTP/1.1: {error}"))
+        if self._silent > MAX_SILENCE and not self._deaf:
+            self.refuse(answers.status(431, "the request's head is too large"))
+
+    def _unstash(self) -> None:
+        stash, self._stash = self._stash, b""
+        self._feed_parts(stash)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        if not self._queue and not self._stash:
+            self.resume_reading(self)
 
     # llhttp's callbacks
 
@@ -165,7 +242,8 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._lines: list[bytes] = []
         self._special: dict[bytes, bytes] = {}
-        self._host_count = 0
+        self.receiving_head = True
+        self.since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
         """Part of the request target."""
@@ -186,25 +264,31 @@ class ClientConnection(asyncio.Protocol):
         if name in special:
             if name in _SINGLE:
                 raise _Refused(answers.status(400, f"more than one {name.decode()} header"))
+            if len(special[name]) > MAX_LIST:
+                raise _Refused(answers.status(431, f"too many {name.decode()} headers"))
             value = special[name] + (b"; " if name == b"cookie" else b", ") + value
         special[name] = value
 
     def on_headers_complete(self) -> None:
         """A head is complete: an exchange begins, at once or after the one that runs."""
+        self._silent = 0
+        self._in_head = self.receiving_head = False
+        if self._deaf:
+            return
         exchange = self._build()
-        self._in_head = False
-        self._head_bytes = 0
         self._parsing = exchange
+        if exchange.upgrade:
+            self._raw = exchange
         if self._exchange is None:
             self._begin(exchange)
-        elif len(self._queue) < MAX_PIPELINED:
+        else:
             self._queue.append(exchange)
             self.pause_reading(self)
-        else:
-            raise _Refused(answers.status(429, "too many requests at once on one connection"))
 
     def on_body(self, data: bytes) -> None:
         """Bytes of a body."""
+        self._silent = 0
+        self.since = self._loop.time()
         exchange = self._parsing
         if exchange is None:
             return
@@ -216,14 +300,17 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         exchange = self._parsing
+        self._silent = 0
         self._in_head = True
-        self.since = self._loop.time()
-        if exchange is None or (exchange.upgrade and not exchange.switched):
-            return
         self._parsing = None
+        if exchange is None or exchange.upgrade:
+            return
+        if exchange.close:
+            self._deaf = True
         if exchange.length == 0:
             exchange.received = True
         elif exchange.done:
+            exchange.received = True
             self._after(exchange)
         else:
             exchange.receive_end()
@@ -233,8 +320,12 @@ class ClientConnection(asyncio.Protocol):
     def _build(self) -> Exchange:
         special = self._special
         lines = self._lines
-        exchange = Exchange(self, self._parser.get_method(), self._target, lines)
-        version = self._parser.get_http_version()
+        target = self._target
+        parser = self._parser
+        exchange = Exchange(self, parser.get_method(), target, lines)
+        version = parser.get_http_version()
+        if exchange.method not in _METHODS:
+            raise _Refused(answers.status(405, "this method is not served here"))
         if special:
             self._take_special(exchange, special, version)
         if version != "1.1":
@@ -244,14 +335,19 @@ class ClientConnection(asyncio.Protocol):
             exchange.close = b"keep-alive" not in special.get(b"connection", b"").lower()
         elif not exchange.host:
             raise _Refused(answers.BAD_HOST)
-        target = self._target
-        if target[:1] != b"/" or b"#" in target:
+        if target[:1] != b"/" or b"#" in target or not target.isascii():
             raise _Refused(answers.BAD_TARGET)
+        if sum(map(len, lines)) + len(target) > MAX_LINES or len(exchange.credential) > MAX_CREDENTIAL:
+            raise _Refused(answers.status(431, "the request's head is too large"))
         return exchange
 
     def _take_special(self, exchange: Exchange, special: dict[bytes, bytes], version: str) -> None:
         get = special.get
         exchange.host = get(b"host", b"")
+        if exchange.host != self._host:
+            if _HOST.fullmatch(exchange.host) is None:
+                raise _Refused(answers.BAD_HOST)
+            self._host = exchange.host
         exchange.special = special
         exchange.credential = get(b"authorization", b"")
         cookie = get(b"cookie")
@@ -275,14 +371,16 @@ class ClientConnection(asyncio.Protocol):
             exchange.lines.append(b"origin: %b\r\n" % exchange.origin)
 
     def _take_connection(self, exchange: Exchange, value: bytes, upgrade: bytes, version: str) -> None:
-        tokens = {token.strip() for token in value.split(b",")}
-        exchange.close = b"close" in tokens
+        exchange.close = b"close" in {token.strip() for token in value.split(b",")}
         ended = http1.named_in_connection(value)
         if ended:
             exchange.lines[:] = http1.without(exchange.lines, ended)
-        if b"upgrade" in tokens and upgrade.lower() in _TUNNELLED and version == "1.1":
-            if exchange.length:
-                raise _Refused(answers.status(400, "a request that switches protocols must not have a body"))
+        if not self._parser.should_upgrade():
+            return
+        if exchange.length:
+            # The parser takes a body after such a head for the other protocol's bytes.
+            raise _Refused(answers.status(400, "a request that switches protocols must not have a body"))
+        if upgrade.lower() in _TUNNELLED and version == "1.1" and exchange.method != b"HEAD":
             exchange.upgrade = upgrade
 
     def _take_cookie(self, exchange: Exchange, cookie: bytes) -> None:
@@ -298,32 +396,34 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self.dispatcher.start(exchange)
-        if self._slow and exchange.upstream is not None:
-            exchange.upstream.pause()
-
-    def _upgraded(self, rest: bytes) -> None:
-        exchange = self._parsing
-        self._parsing = None
-        self._parser = httptools.HttpRequestParser(self)
-        if exchange is not None and exchange.upgrade:
-            if rest:
-                exchange.receive(rest)
-        elif exchange is not None:
-            exchange.received = True
-            if rest:
-                self.data_received(rest)
+        if self._refused is not None and self._refused[0] is exchange:
+            return exchange.answer(self._refused[1])
+        return self.dispatcher.start(exchange)
 
     def refuse(self, answer: answers.Answer) -> None:
         """Answers a request that cannot be served, after those before it, and ends the connection."""
+        if self._deaf:
+            return
+        self._deaf = True
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head = True
-        if self._exchange is not None:
-            return self.abort("invalid request while another one runs")
-        exchange = Exchange(self, b"GET", self._target or b"/", [])
+        exchange, self._parsing = self._parsing, None
+        if exchange is None:
+            exchange = Exchange(self, b"GET", self._target or b"/", [])
+            exchange.length = -1  # nobody knows what is still to come
         exchange.close = True
-        self._exchange = exchange
-        return exchange.answer(answer)
+        if exchange.answered:
+            if not exchange.done:
+                self.abort("the request's body is not valid HTTP")
+                exchange.abandon()
+            elif exchange is self._exchange:
+                self.close()
+        elif exchange is self._exchange or self._exchange is None:
+            self._exchange = exchange
+            exchange.answer(answer)
+        else:
+            self._refused = exchange, answer
+            if exchange not in self._queue:
+                self._queue.append(exchange)
 
     # for exchanges
 
@@ -349,24 +449,35 @@ class ClientConnection(asyncio.Protocol):
         if holder in self._held:
             self._held.discard(holder)
             if not self._held and self._transport is not None:
+                self.since = self._loop.time()
                 self._transport.resume_reading()
 
     def exchange_done(self, exchange: Exchange) -> None:
         """An answer is complete: what comes next?"""
-        self.resume_reading(exchange)
+        if self._held:
+            self.resume_reading(exchange)
+            self.resume_reading(WAITING)
         if exchange.received or exchange.length == 0:
             self._after(exchange)
         else:
-            self._loop.call_later(LINGER, self._give_up, exchange)
+            linger = self._linger if exchange is self._parsing else min(self._linger, REFUSED_LINGER)
+            self._loop.call_later(linger, self._give_up, exchange)
 
     def abort(self, reason: str) -> None:
-        """Cuts the connection: the client must not take half an answer for a whole one."""
+        """Cuts the connection by a TCP reset: the client must not take half an answer for a whole one."""
         if self._transport is not None:
+            end = self._transport.get_extra_info("socket")
+            if end is not None:
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._transport.abort()
 
     def close(self) -> None:
         """Ends the connection after what was written."""
+        self._deaf = True
         if self._transport is not None:
+            if self._held:
+                self._held.clear()
+                self._transport.resume_reading()  # else the client's farewell would go unheard
             self._transport.close()
 
     @property
@@ -375,39 +486,66 @@ class ClientConnection(asyncio.Protocol):
         return self._exchange is None
 
     @property
-    def receiving_head(self) -> bool:
-        """Whether part of a head has come."""
-        return self._head_bytes > 0
+    def closing(self) -> bool:
+        """Whether it only waits for the client to take the rest."""
+        return self._transport is not None and self._transport.is_closing()
 
-    def release(self) -> asyncio.Transport | None:
-        """Gives the transport away (to a tunnel); this object hears no more of it."""
+    @property
+    def receiving_body(self) -> bool:
+        """Whether it is the client's turn to send more of a body."""
+        return self._parsing is not None and not self._held
+
+    def release(self) -> tuple[asyncio.Transport | None, bytes]:
+        """Gives the transport away (to a tunnel), with the bytes after the head; this object hears no more of it."""
         transport, self._transport = self._transport, None
-        self._exchange = self._parsing = None
+        exchange, self._exchange = self._exchange, None
+        self._parsing = self._raw = None
+        self._deaf = True
+        self._queue.clear()
+        if transport is not None and self._held:
+            self._held.clear()
+            transport.resume_reading()
         self.dispatcher.disconnected(self)
-        return transport
+        return transport, exchange.take_body() if exchange is not None else b""
 
     def _after(self, exchange: Exchange) -> None:
         if exchange is not self._exchange:
             return
         self._exchange = None
+        self._discarded = 0
         self.since = self._loop.time()
         if exchange.close:
             return self.close()
+        if self._stash:
+            self._loop.call_soon(self._unstash)
         if self._queue:
             following = self._queue.popleft()
-            if not self._queue:
-                self.resume_reading(self)
+            self._let_in()
             self._begin(following)
         return None
 
     def _discard(self, size: int) -> None:
         self._discarded += size
         if self._discarded > MAX_DISCARDED:
-            self.close()
+            if self._exchange is not None and not self._exchange.done:
+                return self.abort("the client sends what it must not")
+            return self.close()
+        return None
 
     def _give_up(self, exchange: Exchange) -> None:
         if exchange is self._exchange:
             self.close()
+
+
+def _watch_over(transport: asyncio.BaseTransport) -> None:
+    """Lets the kernel notice clients that vanish without a word, within two minutes."""
+    end = transport.get_extra_info("socket")
+    if end is None or end.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 _SPECIAL = http1.HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"content-length", b"origin"}
@@ -424,4 +562,4 @@ _OWN = (
     b"forwarded",
 )
 
-__all__ = ["ClientConnection", "Dispatcher", "ProtocolError"]
+__all__ = ["ClientConnection", "Dispatcher"]

@@ -43,6 +43,8 @@ class Forwarding:
             address = ipaddress.ip_address(remote)
         except ValueError:
             return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped  # what a dual-stack socket shows of an IPv4 peer
         return any(address in network for network in self._trusted)
 
     def _nearest_stranger(self, addresses: list[str]) -> str:

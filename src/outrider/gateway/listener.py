@@ -15,6 +15,10 @@ HEAD_SECONDS = 15.0
 """Seconds that a client has to complete a request's head."""
 IDLE_SECONDS = 180.0
 """Seconds that a kept-alive connection may stay idle."""
+BODY_SECONDS = 180.0
+"""Seconds for which a client may send nothing of a body that it has begun."""
+CLOSE_SECONDS = 60.0
+"""Seconds that a client has to take the rest of the last answer."""
 HANDSHAKE_SECONDS = 10.0
 BACKLOG = 4096
 BUFFER = 64 * 1024
@@ -77,11 +81,17 @@ class Listeners:
 
 
 def sweep(connections: Iterable[ClientConnection], now: float) -> None:
-    """Ends connections that stay idle too long or never complete a head (slow-loris)."""
+    """Ends connections that stay idle too long, or never complete a head or a body (slow-loris)."""
     for connection in list(connections):
-        if not connection.idle:
-            continue
         quiet = now - connection.since
+        if connection.closing:
+            if quiet > CLOSE_SECONDS:
+                connection.abort("the client does not take the rest of its answer")
+            continue
+        if not connection.idle:
+            if connection.receiving_body and quiet > BODY_SECONDS:
+                connection.abort("the request's body does not come")
+            continue
         if connection.receiving_head and quiet > HEAD_SECONDS:
             connection.refuse(answers.status(408, "the request's head did not come in time"))
         elif quiet > IDLE_SECONDS:

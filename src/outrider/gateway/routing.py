@@ -42,7 +42,7 @@ def route(target: bytes) -> Route:
     A target with dot segments, plain or percent-encoded, is bad: what a proxy and its backend make of them differs.
     An id that no cluster can have is routed as one that does not exist, so that nothing can be told apart.
     """
-    if (b"/." in target or b"%2" in target or b"\\" in target) and _has_dots(target):
+    if (b"/." in target or b"%" in target or b"\\" in target) and _has_dots(target):
         return Route(BAD, "", target)
     for prefix in _PREFIXES:
         if target.startswith(prefix):

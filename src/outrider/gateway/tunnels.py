@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import structlog
+from picows import WSTransport
 
 from outrider.link.messages import CloseSessions, FromAgent, SessionClosed, SessionOpened, ToAgent
 from outrider.tunnel.server import ServerSession
@@ -19,13 +20,27 @@ class TunnelSession(ServerSession):
     """A session that knows which registration opened it, and hands on what its agent says."""
 
     def __init__(
-        self, number: int, cluster: str, *, registration: str, remote: str, version: str, tell: Tell
+        self,
+        number: int,
+        cluster: str,
+        *,
+        registration: str,
+        remote: str,
+        version: str,
+        tell: Tell,
+        opened: Callable[["TunnelSession"], None],
     ) -> None:
         super().__init__(number, cluster)
         self.registration = registration
         self.remote = remote
         self.version = version
         self._tell = tell
+        self._opened = opened
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The tunnel counts from here on, before its agent says anything."""
+        super().on_ws_connected(transport)
+        self._opened(self)
 
     def on_message(self, body: bytes) -> None:
         """A control message of the agent's goes to control, unparsed."""
@@ -59,19 +74,26 @@ class TunnelRegistry:
         return (session for sessions in self._sessions.values() for session in sessions)
 
     def find(self, cluster: str) -> TunnelSession | None:
-        """The newest session of a cluster."""
-        sessions = self._sessions.get(cluster)
-        return sessions[-1] if sessions else None
+        """The newest session of a cluster that takes requests."""
+        for session in reversed(self._sessions.get(cluster, ())):
+            if session.usable:
+                return session
+        return None
 
     def create(self, cluster: str, *, registration: str, remote: str, version: str) -> TunnelSession:
-        """A session for an agent that has been admitted; it counts once `add` is called."""
+        """A session for an agent that has been admitted; it counts once it is connected."""
         self._next += 1
         return TunnelSession(
-            self._next, cluster, registration=registration, remote=remote, version=version, tell=self._tell
+            self._next,
+            cluster,
+            registration=registration,
+            remote=remote,
+            version=version,
+            tell=self._tell,
+            opened=self._add,
         )
 
-    def add(self, session: TunnelSession) -> None:
-        """A session is up."""
+    def _add(self, session: TunnelSession) -> None:
         self._sessions.setdefault(session.cluster, []).append(session)
         session.closed.add_done_callback(lambda closed: self._remove(session, closed.result()))
         _log.info("tunnel opened", cluster=session.cluster, session=session.id, remote=session.remote)

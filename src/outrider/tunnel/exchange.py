@@ -32,8 +32,11 @@ class Upstream(Protocol):
 
 
 class Responder(Protocol):
-    """Whoever waits for the answer. After a last head, `on_end` or `on_reset` nothing
-    more is called."""
+    """Whoever waits for the answer.
+
+    After a last head, `on_end` or `on_reset`, and after `Upstream.reset`, nothing more is called. Calls come at any
+    time from `Backend.open` on, even before it has returned. A responder raises nothing: it resets its upstream.
+    """
 
     def on_head(self, status: int, length: int, lines: bytes, body: bytes | memoryview, last: bool) -> None:
         """The response's head, and body bytes that came with it (valid only during the call).
@@ -48,8 +51,8 @@ class Responder(Protocol):
     def on_end(self, trailers: bytes) -> None:
         """The response is complete. `trailers` are header lines, mostly none."""
 
-    def on_reset(self, reason: str) -> None:
-        """The response will not be completed."""
+    def on_reset(self, reason: str, *, refused: bool = False) -> None:
+        """The response will not be completed. `refused`: the request was not carried out and may be sent again."""
 
     def pause_sending(self) -> None:
         """Hold the request's body back."""
@@ -73,7 +76,7 @@ class CredentialSource(Protocol):
     """Turns a claim into the header lines that let the API server know whom a request is for."""
 
     def header_block(self, claim: bytes) -> bytes | None:
-        """Header lines, each ending in CRLF; None when they must be prepared first. Never blocks."""
+        """Header lines, each ending in CRLF; None when they must be prepared first. Never blocks or raises."""
 
     async def prepare(self, claim: bytes) -> bytes:
         """The same, after whatever it takes; raises CredentialError."""

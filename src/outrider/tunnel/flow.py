@@ -2,6 +2,10 @@
 
 from outrider.tunnel import frames
 
+OVERDRAFT = 1 << 20
+"""Bytes beyond its credit that a peer may send before it is taken for hostile: more than what two reads of a
+socket and a body that waited for its verdict can add up to."""
+
 
 class Receiver:
     """The reading side: decides when to grant credit.
@@ -10,21 +14,32 @@ class Receiver:
     paused keeps the window that it has. So a slow reader bounds memory, and a long fat pipe fills.
     """
 
-    __slots__ = ("_owed", "_paused", "_window")
+    __slots__ = ("_allowed", "_owed", "_paused", "_window")
 
     def __init__(self) -> None:
         self._window = frames.INITIAL_WINDOW
+        self._allowed = frames.INITIAL_WINDOW + OVERDRAFT
         self._owed = 0
         self._paused = False
 
     def consumed(self, size: int) -> int:
-        """Counts bytes that were handed on; returns the credit to grant now, mostly 0."""
+        """Counts bytes that were handed on; returns the credit to grant now, mostly 0.
+
+        Raises FrameError when the peer has sent far more than it was granted.
+        """
+        self.charge(size)
         self._owed += size
         if self._paused or self._owed * 2 < self._window:
             return 0
         growth = min(self._window, frames.MAX_WINDOW - self._window)
         self._window += growth
         return self._take(growth)
+
+    def charge(self, size: int) -> None:
+        """Counts bytes that no credit is granted for; raises FrameError like `consumed`."""
+        self._allowed -= size
+        if self._allowed < 0:
+            raise frames.FrameError("more bytes than were granted")
 
     def pause(self) -> None:
         """The reader is slow: grant nothing."""
@@ -36,8 +51,9 @@ class Receiver:
         return self._take(0) if self._owed * 2 >= self._window else 0
 
     def _take(self, growth: int) -> int:
-        owed, self._owed = self._owed, 0
-        return owed + growth
+        credit, self._owed = self._owed + growth, 0
+        self._allowed += credit
+        return credit
 
 
 class Sender:

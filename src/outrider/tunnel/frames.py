@@ -25,7 +25,8 @@ DATA = 3
 TRAILERS = 4
 """Agent: trailer lines after the last DATA; implies FIN."""
 RESET = 5
-"""The stream is over, unfinished; the payload says why (UTF-8)."""
+"""The stream is over, unfinished; the payload says why (UTF-8). With FIN from an agent: nothing of the request has
+reached the API server, so that it may be sent again whatever its method."""
 WINDOW = 6
 """`credit u32`: the other side may send that many bytes of DATA more on this stream."""
 MESSAGE = 7

@@ -1,6 +1,7 @@
 """What both ends of a tunnel have in common: batching, dispatch, liveness, control messages."""
 
 import asyncio
+import logging
 from typing import Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -13,6 +14,7 @@ BATCH = 48 * 1024
 CLOSE_GRACE = 2.0
 """Seconds that a peer has to take what was written before a closed tunnel is cut."""
 
+_log = logging.getLogger("outrider.tunnel")
 _BINARY = WSMsgType.BINARY
 _unpack = frames.FRAME.unpack_from
 _pack = frames.FRAME.pack
@@ -26,6 +28,9 @@ class Stream(Protocol):
 
     def on_gone(self, reason: str) -> None:
         """The tunnel is gone."""
+
+    def fail(self, reason: str) -> None:
+        """This stream cannot go on: both of its sides are told, the tunnel lives on."""
 
     def on_writable(self) -> None:
         """The tunnel takes bytes again after `Mux.blocked`."""
@@ -51,11 +56,14 @@ class Mux(WSListener):
         self._message: list[bytes] = []
         self._message_size = 0
         self._reason = ""
+        self._closing = False
 
     # frames out
 
     def send_frame(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
         """Queues a frame; it leaves at the end of this turn of the loop, or at once when enough has gathered."""
+        if self._closing:
+            return
         out = self._out
         if not self._scheduled:
             self._scheduled = True
@@ -96,12 +104,14 @@ class Mux(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Dispatches the frames of one WebSocket message; a protocol error ends the tunnel."""
+        if self._closing:
+            return None
         self.heard = self.loop.time()
         if frame.msg_type is not _BINARY:
             return self._on_control(transport, frame)
+        if not frame.fin:
+            return self.close("protocol error: fragmented message", WSCloseCode.PROTOCOL_ERROR)
         try:
-            if not frame.fin:
-                raise frames.FrameError("fragmented WebSocket message")
             self._dispatch(frame.get_payload_as_memoryview())
         except frames.FrameError as error:
             self.close(f"protocol error: {error}", WSCloseCode.PROTOCOL_ERROR)
@@ -121,7 +131,13 @@ class Mux(WSListener):
                 raise frames.FrameError("frame payload is cut off or too large")
             stream = streams.get(number)
             if stream is not None:
-                stream.on_frame(kind & 0x7F, kind & frames.FIN, data[at:stop])
+                try:
+                    stream.on_frame(kind & 0x7F, kind & frames.FIN, data[at:stop])
+                except frames.FrameError:
+                    raise
+                except Exception:
+                    _log.exception("a stream failed")  # the fault of one request must not end all others
+                    stream.fail("internal error")
             else:
                 self._on_unknown(kind, number, data[at:stop])
             at = stop
@@ -150,8 +166,8 @@ class Mux(WSListener):
         if frame.msg_type is WSMsgType.PING:
             transport.send_pong(None)
         elif frame.msg_type is WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
+            message = frame.get_close_message() or b""
+            self.close(message.decode("utf-8", "replace") or "closed by the peer", WSCloseCode.OK)
         elif frame.msg_type is not WSMsgType.PONG:
             self.close("protocol error: only binary messages are spoken here", WSCloseCode.UNSUPPORTED_DATA)
 
@@ -169,6 +185,17 @@ class Mux(WSListener):
         """Whether the WebSocket is up."""
         return self._transport is not None
 
+    @property
+    def usable(self) -> bool:
+        """Whether new streams may be opened."""
+        return self._transport is not None and not self._closing
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the socket."""
+        transport = self._transport
+        return transport.underlying_transport.get_write_buffer_size() if transport is not None else 0
+
     def ping(self) -> None:
         """Asks the peer for a sign of life (contract, clusters-and-agents §3.7: the payload is empty)."""
         if self._transport is not None:
@@ -177,21 +204,25 @@ class Mux(WSListener):
     def close(self, reason: str, code: WSCloseCode = WSCloseCode.GOING_AWAY) -> None:
         """Ends the tunnel; every stream hears `reason`."""
         self._reason = self._reason or reason
-        if self._transport is not None and not self._transport.is_disconnected:
+        transport = self._transport
+        if transport is not None and not self._closing and not transport.is_disconnected:
             self._write()
-            self._transport.send_close(code, reason[:120].encode())
-            self._transport.disconnect()
-            self.loop.call_later(CLOSE_GRACE, self._transport.disconnect, False)
+            self._closing = True
+            transport.send_close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+            self.loop.call_later(CLOSE_GRACE, transport.disconnect, False)
+            transport.disconnect()
 
     def drop(self, reason: str) -> None:
         """Cuts the tunnel without waiting: the peer is taken for dead."""
         self._reason = self._reason or reason
+        self._closing = True
         if self._transport is not None:
             self._transport.disconnect(False)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The WebSocket is gone: so are the streams."""
         self._transport = None
+        self._closing = True
         self._out = []
         streams, self.streams = list(self.streams.values()), {}
         self.waiting.clear()

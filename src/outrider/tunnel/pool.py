@@ -5,6 +5,7 @@ control process through two more. They differ in how they connect and in where c
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from outrider.tunnel.exchange import Backend, CredentialError, CredentialSource, Responder, Upstream
@@ -13,6 +14,11 @@ from outrider.tunnel.upstream import UpstreamConnection
 
 Connect = Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]
 """Opens a connection with the given protocol factory and returns the protocol."""
+
+CLOSING = 5.0
+"""Seconds that `UpstreamPool.close` waits for its connections to be gone."""
+
+_log = logging.getLogger("outrider.tunnel")
 
 
 class PoolError(Exception):
@@ -47,6 +53,7 @@ class UpstreamPool(Backend):
         self._loop = asyncio.get_running_loop()
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
+        self._connecting = 0
         self._calls: set[asyncio.Task[None]] = set()
 
     def open(self, request: Request, claim: bytes, responder: Responder) -> Upstream:
@@ -58,9 +65,14 @@ class UpstreamPool(Backend):
             return connection
         return self.open_later(request, claim, responder, fresh=False)
 
-    def open_later(self, request: Request, claim: bytes, responder: Responder, *, fresh: bool) -> Upstream:
-        """Runs a request when its credential and a connection are there; `fresh` asks for a new connection."""
-        call = PendingCall(self, request, claim, responder, fresh)
+    def open_later(
+        self, request: Request, claim: bytes, responder: Responder, *, fresh: bool, final: bool = False
+    ) -> Upstream:
+        """Runs a request when its credential and a connection are there.
+
+        `fresh` asks for a new connection; a `final` attempt is not repeated.
+        """
+        call = PendingCall(self, request, claim, responder, fresh=fresh, final=final)
         task = self._loop.create_task(call.run())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
@@ -70,14 +82,16 @@ class UpstreamPool(Backend):
         """An idle connection or a new one; raises PoolError."""
         if self._idle and not fresh:
             return self._idle.pop()
-        if len(self._open) >= self._limit:
+        if len(self._open) + self._connecting >= self._limit:
             raise PoolError("too many requests at once")
+        self._connecting += 1
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._connect(lambda: UpstreamConnection(self))
+                return await self._connect(lambda: UpstreamConnection(self))
         except (OSError, TimeoutError) as error:
-            raise PoolError(f"cannot connect to the API server: {error or 'timed out'}") from error
-        return connection
+            raise PoolError(f"cannot connect to the API server: {str(error) or 'timed out'}") from error
+        finally:
+            self._connecting -= 1
 
     # called by connections
 
@@ -87,6 +101,8 @@ class UpstreamPool(Backend):
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection is idle again."""
+        if not connection.alive:
+            return None
         if len(self._idle) >= self._spare:
             return connection.close()
         connection.idle_since = self._loop.time()
@@ -112,8 +128,9 @@ class UpstreamPool(Backend):
         await asyncio.gather(*self._calls, return_exceptions=True)
         for connection in list(self._open):
             connection.abort()
-        while self._open:
-            await asyncio.sleep(0)
+        deadline = self._loop.time() + CLOSING
+        while self._open and self._loop.time() < deadline:  # noqa: ASYNC110  they end in callbacks
+            await asyncio.sleep(0.001)
 
 
 BUFFER = 1 << 20
@@ -124,13 +141,21 @@ class PendingCall(Upstream):
     """A request that waits for its credential or its connection; later it only passes calls on."""
 
     def __init__(
-        self, pool: UpstreamPool, request: Request, claim: bytes, responder: Responder, fresh: bool
+        self,
+        pool: UpstreamPool,
+        request: Request,
+        claim: bytes,
+        responder: Responder,
+        *,
+        fresh: bool,
+        final: bool,
     ) -> None:
         self._pool = pool
         self._request = request
         self._claim = claim
         self._responder = responder
         self._fresh = fresh
+        self._final = final
         self._body: list[bytes] = []
         self._size = 0
         self._finished = False
@@ -146,13 +171,19 @@ class PendingCall(Upstream):
             connection = await self._pool.acquire(self._fresh)
         except (CredentialError, PoolError) as error:
             return self._fail(str(error))
+        except asyncio.CancelledError:
+            self._fail("stopping")
+            raise
+        except Exception:
+            _log.exception("a request could not be started")
+            return self._fail("internal error")
         if self._gone:
             return self._pool.release(connection)
         return self._start(connection, block)
 
     def _start(self, connection: UpstreamConnection, block: bytes) -> None:
         self._target = connection
-        connection.start(self._request, self._claim, block, self._responder)
+        connection.start(self._request, self._claim, block, self._responder, final=self._final)
         if self._paused:
             connection.pause()
         for data in self._body:
@@ -164,12 +195,15 @@ class PendingCall(Upstream):
     def _fail(self, reason: str) -> None:
         if not self._gone:
             self._gone = True
-            self._responder.on_reset(reason)
+            self._body.clear()
+            self._responder.on_reset(reason, refused=True)
 
     def send(self, data: bytes | memoryview) -> None:
         """Keeps body bytes until the connection is there."""
         if self._target is not None:
             return self._target.send(data)
+        if self._gone:
+            return None
         self._size += len(data)
         if self._size > BUFFER:
             return self._fail("the request's body came faster than it was asked for")
@@ -184,6 +218,7 @@ class PendingCall(Upstream):
     def reset(self) -> None:
         """The request is given up."""
         self._gone = True
+        self._body.clear()
         if self._target is not None:
             self._target.reset()
 

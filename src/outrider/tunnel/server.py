@@ -8,33 +8,32 @@ from outrider.tunnel.frames import FIN, FrameError, Request
 from outrider.tunnel.mux import Mux
 
 MAX_STREAM = 0xFFFFFFFF
-OVERDRAFT = 1 << 20
-"""Bytes beyond its credit that an agent may send before it is taken for hostile."""
+MAX_BACKLOG = 16 << 20
+"""Bytes that may wait for an agent which takes none; then new requests are refused."""
 
 
 class ServerStream:
     """One request in flight; an Upstream for its responder."""
 
     __slots__ = (
-        "_allowed",
-        "_claim",
         "_done",
         "_headed",
         "_paused",
         "_receiver",
         "_sender",
         "_session",
+        "_upgrade",
         "id",
         "responder",
     )
 
-    def __init__(self, session: "ServerSession", number: int, responder: Responder) -> None:
+    def __init__(self, session: "ServerSession", number: int, responder: Responder, *, upgrade: bool) -> None:
         self.id = number
         self.responder = responder
         self._session = session
         self._receiver = Receiver()
         self._sender = Sender()
-        self._allowed = frames.INITIAL_WINDOW + OVERDRAFT
+        self._upgrade = upgrade
         self._headed = False
         self._paused = False
         self._done = False
@@ -85,19 +84,34 @@ class ServerStream:
             self.on_writable()
         elif kind == frames.RESET:
             self._forget()
-            self.responder.on_reset(bytes(payload[:300]).decode("utf-8", "replace") or "reset by the agent")
+            reason = bytes(payload[:300]).decode("utf-8", "replace") or "reset by the agent"
+            self.responder.on_reset(reason, refused=bool(fin) and not self._headed)
         else:
             raise FrameError(f"frame type {kind} does not belong to a response")
 
     def _on_head(self, fin: int, payload: memoryview) -> None:
         status, length, lines, body = frames.parse_heading(payload)
-        if self._headed or len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
-            raise FrameError("response head is repeated, too large or malformed")
-        self._headed = status >= 200 or status == 101
+        if self._headed:
+            raise FrameError("response has a second head")
+        if len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
+            return self.fail("the response's head is too large or malformed")
+        if status < 200:
+            return self._on_informational(status, fin, lines, body)
+        self._headed = True
         if fin:
             self._forget()
         self.responder.on_head(status, length, lines, body, bool(fin))
-        self._account(len(body))
+        return self._account(len(body))
+
+    def _on_informational(self, status: int, fin: int, lines: bytes, body: memoryview) -> None:
+        switch = status == 101
+        if fin or (switch and not self._upgrade) or (body and not switch):
+            raise FrameError("informational response is out of place")
+        self._headed = switch
+        self.responder.on_head(status, -1, lines, body, False)
+        if switch:
+            return self._account(len(body))
+        return self._receiver.charge(frames.HEADING.size + len(lines))  # no end of them without an answer
 
     def _on_data(self, fin: int, payload: memoryview) -> None:
         if not self._headed:
@@ -112,37 +126,48 @@ class ServerStream:
 
     def _on_trailers(self, payload: memoryview) -> None:
         lines = bytes(payload)
-        if not self._headed or len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
-            raise FrameError("trailers are out of place or malformed")
+        if not self._headed:
+            raise FrameError("trailers come before a head")
+        if len(lines) > http1.MAX_HEAD or not http1.well_formed(lines):
+            return self.fail("the response's trailers are too large or malformed")
         self._forget()
-        self.responder.on_end(lines)
+        return self.responder.on_end(lines)
 
     def _account(self, size: int) -> None:
-        self._allowed -= size
-        if self._allowed < 0:
-            raise FrameError("more bytes than were granted")
         if size:
             self._grant(self._receiver.consumed(size))
 
     def _grant(self, credit: int) -> None:
         if credit and not self._done:
-            self._allowed += credit
             self._session.send_frame(frames.WINDOW, self.id, frames.CREDIT.pack(credit))
 
     # life
 
     def on_writable(self) -> None:
         """Credit or room has come back."""
-        if self._paused and self._sender.credit > 0 and not self._session.blocked and not self._done:
+        if not self._paused or self._done:
+            return
+        if self._session.blocked:
+            self._session.waiting.add(self)
+        elif self._sender.credit > 0:
             self._paused = False
             self.responder.resume_sending()
-        elif self._paused and self._session.blocked:
-            self._session.waiting.add(self)
 
     def on_gone(self, reason: str) -> None:
         """The tunnel is gone, and the response with it."""
         if not self._done:
             self._done = True
+            self.responder.on_reset(reason)
+
+    def refuse(self, reason: str) -> None:
+        """The request never leaves."""
+        self._done = True
+        self.responder.on_reset(reason, refused=True)
+
+    def fail(self, reason: str) -> None:
+        """Gives the response up: agent and responder are told."""
+        if not self._done:
+            self.reset()
             self.responder.on_reset(reason)
 
     def _hold(self) -> None:
@@ -171,11 +196,17 @@ class ServerSession(Mux):
         self._next = 0
 
     def open(self, request: Request, claim: bytes, responder: Responder) -> ServerStream:
-        """Sends a request down the tunnel."""
+        """Sends a request down the tunnel; refuses it at once when the tunnel takes none."""
         number = self._next = self._next % MAX_STREAM + 1
         while number in self.streams:
             number = self._next = self._next % MAX_STREAM + 1
-        stream = self.streams[number] = ServerStream(self, number, responder)
+        stream = ServerStream(self, number, responder, upgrade=bool(request.upgrade))
+        if self._closing or (self.blocked and self.backlog > MAX_BACKLOG):
+            stream.refuse(
+                "the tunnel is closing" if self._closing else "the cluster's agent takes no requests"
+            )
+            return stream
+        self.streams[number] = stream
         kind = frames.OPEN | FIN if request.length == 0 and not request.upgrade else frames.OPEN
         self.send_frame(kind, number, frames.opening(claim, request))
         return stream

@@ -12,6 +12,11 @@ from outrider.tunnel.frames import Request
 if TYPE_CHECKING:
     from outrider.tunnel.pool import UpstreamPool
 
+MAX_SILENCE = http1.MAX_HEAD + 256 * 1024
+"""Bytes of an answer that may come in a row without being body: a head and what one read may hold beside it."""
+CLOSE_GRACE = 10.0
+"""Seconds that a server has to take what was written before a closed connection is cut."""
+
 _NOTHING = Request(b"")
 
 
@@ -21,6 +26,9 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
     Responses are parsed strictly by llhttp and handed on as decoded parts: status, length, end-to-end lines, body.
     When a kept connection turns out to be dead, or its credential stale, before anything of a repeatable request
     was answered, the request is run once more and this object passes its calls on.
+
+    What is written for a request is exactly as long as its head announced: nobody can make the server take the end
+    of one request for the beginning of the next.
     """
 
     __slots__ = (
@@ -28,9 +36,13 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         "_chunked",
         "_claim",
         "_done",
+        "_ended",
+        "_final",
         "_head",
         "_headed",
+        "_is_head",
         "_keep",
+        "_left",
         "_length",
         "_lines",
         "_paused",
@@ -39,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         "_request",
         "_retry",
         "_sent",
+        "_silent",
         "_successor",
         "_trailers",
         "_transport",
@@ -58,16 +71,22 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         self._request = _NOTHING
         self._claim = b""
         self._used = False
+        self._final = False
         self._begin()
 
     def _begin(self) -> None:
+        request = self._request
         self._head: tuple[int, int, bytes] | None = None
         self._headed = False
         self._lines: list[bytes] = []
         self._trailers: list[bytes] = []
         self._body: list[bytes] = []
+        self._ended: set[bytes] = set()
         self._length = -1
-        self._sent = self._request.length == 0 and not self._request.upgrade
+        self._left = request.length
+        self._silent = 0
+        self._sent = request.length == 0 and not request.upgrade
+        self._is_head = request.head.startswith(b"HEAD ")
         self._done = self._raw = self._keep = self._paused = self._retry = self._chunked = False
 
     # asyncio.Protocol
@@ -84,20 +103,25 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
             return self.abort()  # nobody asked: the server and we disagree about where a response ends
         if self._raw:
             return responder.on_data(data)
+        self._silent += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
             self._body.append(data[switch.args[0] :])
         except (httptools.HttpParserError, httptools.HttpParserCallbackError, ValueError):
             return self._fail("the server's answer is not valid HTTP")
-        return self._deliver(responder)
+        if self._silent > MAX_SILENCE:
+            return self._fail("the head or the trailers of the server's answer are too large")
+        return self._deliver(responder) if self.responder is responder else None
 
     def eof_received(self) -> bool:
         """The server closes; a body that ends with the connection is complete now."""
-        if self._headed and not self._done and self._length == -1 and not self._chunked and not self._raw:
+        responder = self.responder
+        if responder is None:
+            self._pool.lost(self)  # before anybody takes it for a live one
+        elif self._headed and not self._done and self._length == -1 and not self._chunked and not self._raw:
             self._done = True
-            if self.responder is not None:
-                self._deliver(self.responder)
+            self._deliver(responder)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,11 +149,14 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
 
     # Upstream
 
-    def start(self, request: Request, claim: bytes, block: bytes, responder: Responder) -> None:
-        """Sends a request's head; `block` is its credential."""
+    def start(
+        self, request: Request, claim: bytes, block: bytes, responder: Responder, *, final: bool = False
+    ) -> None:
+        """Sends a request's head; `block` is its credential. A `final` attempt is not repeated whatever comes."""
         self.responder = responder
         self._request = request
         self._claim = claim
+        self._final = final
         self._begin()
         if request.upgrade:
             framing = b"connection: Upgrade\r\nupgrade: " + request.upgrade + b"\r\n"
@@ -141,16 +168,25 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
 
     def send(self, data: bytes | memoryview) -> None:
         """Passes on bytes of the request's body."""
-        if self._transport is not None and data:
-            chunked = self._request.length < 0 and not self._raw
-            self._transport.write(http1.chunk(data) if chunked else data)
+        if self._transport is None or self.responder is None or not data:
+            return
+        if self._raw:
+            return self._transport.write(data)
+        if self._request.length < 0:
+            return self._transport.write(http1.chunk(data))
+        self._left -= len(data)
+        if self._left < 0:
+            return self._fail("the request's body is longer than its head says")
+        return self._transport.write(data)
 
     def finish(self) -> None:
         """The request's body is complete. In raw mode the client has closed."""
-        if self._transport is None:
+        if self._transport is None or self.responder is None:
             return
         if self._raw:
-            self._transport.close()
+            self._close()
+        elif self._left > 0:
+            self._fail("the request's body is shorter than its head says")
         elif self._request.length < 0:
             self._transport.write(http1.LAST_CHUNK)
         self._sent = True
@@ -159,14 +195,16 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         """Nobody waits any more: the connection cannot be used again."""
         if self._successor is not None:
             return self._successor.reset()
-        self.responder = None
-        return self.abort()
+        if self.responder is not None:
+            self.responder = None
+            self.abort()
+        return None
 
     def pause(self) -> None:
-        """Stops reading."""
+        """Stops reading, while a request runs."""
         if self._successor is not None:
             return self._successor.pause()
-        if self._transport is not None and not self._paused:
+        if self._transport is not None and self.responder is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         return None
@@ -179,6 +217,13 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
             self._paused = False
             self._transport.resume_reading()
         return None
+
+    # for the pool
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is connected and not about to close."""
+        return self._transport is not None and not self._transport.is_closing()
 
     def close(self) -> None:
         """Closes an idle connection."""
@@ -201,9 +246,8 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         """A header line, or a trailer when the body has come."""
         lower = name.lower()
         if lower in http1.HOP_BY_HOP:
-            self._chunked |= lower == b"transfer-encoding"
-            return
-        if self._headed:
+            self._on_hop(lower, value.lower())
+        elif self._headed:
             if lower != b"content-length":
                 self._trailers.append(b"%b: %b\r\n" % (name, value))
         elif lower == b"content-length":
@@ -211,28 +255,46 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         else:
             self._lines.append(b"%b: %b\r\n" % (name, value))
 
+    def _on_hop(self, name: bytes, value: bytes) -> None:
+        if name == b"transfer-encoding":
+            if value != b"chunked":
+                raise ValueError("no transfer coding but chunked is understood")
+            self._chunked = True
+        elif name == b"connection":
+            self._ended |= http1.named_in_connection(value)
+
     def on_headers_complete(self) -> None:
         """The head is complete."""
         status = self.parser.get_status_code()
-        lines, self._lines = b"".join(self._lines), []
-        if len(lines) > http1.MAX_HEAD:
-            raise ValueError("head is too large")
+        gathered, self._lines = self._lines, []
+        lines = b"".join(http1.without(gathered, self._ended) if self._ended else gathered)
+        if len(lines) > http1.MAX_HEAD or status < 100:
+            raise ValueError("head is too large, or has no valid status")
         if status < 200 and status != 101:
-            if self.responder is not None:
-                self.responder.on_head(status, 0, lines, b"", False)
-            return
+            return self._on_informational(status, lines)
         if status == 101 and not self._request.upgrade:
             raise ValueError("switches protocols though nobody asked")
+        self._silent = 0
         self._headed = True
         self._raw = status == 101
-        self._head = (status, 0 if status in {204, 304} and self._length < 0 else self._length, lines)
-        if status == 401 and self._pool.credentials.rejected(self._claim):
+        self._head = (status, self._length, lines)
+        if status == 401 and self._pool.credentials.rejected(self._claim) and not self._final:
             self._retry = True
-        if self._request.head.startswith(b"HEAD "):
-            self._done = self._keep = True
+        if self._is_head:
+            self._done = True
+            self._keep = self.parser.should_keep_alive()
+        return None
+
+    def _on_informational(self, status: int, lines: bytes) -> None:
+        self._length = -1
+        self._chunked = False
+        self._ended.clear()
+        if self.responder is not None:
+            self.responder.on_head(status, -1, lines, b"", False)
 
     def on_body(self, data: bytes) -> None:
         """Bytes of the body, without their chunks' framing."""
+        self._silent = 0
         self._body.append(data)
 
     def on_message_complete(self) -> None:
@@ -274,22 +336,32 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         self._over()
         if self._request.repeatable:
             return self._again(responder, fresh=False)
-        return responder.on_reset("the credential for you was refused and is being renewed; try again")
+        reason = "the credential for you was refused and is being renewed; try again"
+        return responder.on_reset(reason, refused=True)
 
     def _over(self) -> None:
         self.responder = None
         if self._paused:
             self.resume()
-        if self._request.head.startswith(b"HEAD "):
+        if self._is_head:
             self.parser = httptools.HttpResponseParser(self)
-        if self._keep and self._sent and not self._raw:
+        if self._keep and self._sent:
             self._used = True
             self._pool.release(self)
-        elif self._transport is not None:
-            self._transport.close()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.resume()
+            asyncio.get_running_loop().call_later(CLOSE_GRACE, transport.abort)
+            transport.close()
 
     def _again(self, responder: Responder, *, fresh: bool) -> None:
-        self._successor = self._pool.open_later(self._request, self._claim, responder, fresh=fresh)
+        self._successor = self._pool.open_later(
+            self._request, self._claim, responder, fresh=fresh, final=True
+        )
 
     def _fail(self, reason: str) -> None:
         responder, self.responder = self.responder, None

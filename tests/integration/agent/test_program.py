@@ -60,7 +60,7 @@ class Answer:
     def on_end(self, trailers: bytes) -> None:
         self.done.set_result(None)
 
-    def on_reset(self, reason: str) -> None:
+    def on_reset(self, reason: str, *, refused: bool = False) -> None:
         self.reason = reason
         self.done.set_result(None)
 

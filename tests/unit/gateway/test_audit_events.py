@@ -1,0 +1,47 @@
+"""Which requests are events of authentication."""
+
+import pytest
+
+from outrider.gateway import routing
+from outrider.gateway.audit_events import event_of, is_login
+from tests.unit.gateway.audit_samples import exchange
+
+
+@pytest.mark.parametrize(
+    ("method", "uri", "event"),
+    [
+        ("POST", "/v3-public/localProviders/local?action=login", "login"),
+        ("POST", "/v3-public/localProviders/local?a=b&action=login", "login"),
+        ("POST", "/v3%2Dpublic/localProviders/local?%61ction=login", "login"),
+        ("POST", "/v1-public/login", "login"),
+        ("POST", "/v1/logout?all", "logout"),
+        ("POST", "/v3/tokens?action=logout", "logout"),
+        ("POST", "/v3/tokens", "tokenCreate"),
+        ("POST", "/v3/token", "tokenCreate"),
+        ("POST", "/v1/ext.cattle.io.tokens", "tokenCreate"),
+        ("DELETE", "/v3/tokens/token-abcde", "tokenDelete"),
+        ("POST", "/v3/clusters/c-1?action=generateKubeconfig", "kubeconfigCreate"),
+        ("POST", "/v1/management.cattle.io.clusters/c-1?action=generateKubeconfig", "kubeconfigCreate"),
+        ("POST", "/v3/users?action=changepassword", "passwordChange"),
+        ("POST", "/v3/users/u-1?action=setpassword", "passwordChange"),
+        ("GET", "/v3/tokens", ""),
+        ("GET", "/v3-public/authProviders", ""),
+        ("POST", "/v3/clusters", ""),
+    ],
+)
+def test_events(method: str, uri: str, event: str) -> None:
+    one = exchange(uri.encode(), method=method.encode(), route=routing.CONTROL)
+    assert event_of(one) == event
+    assert is_login(one) == (event == "login")
+
+
+def test_a_refused_credential_is_an_event_anywhere() -> None:
+    assert event_of(exchange(status=401)) == "authentication"
+    assert event_of(exchange(status=401, credential=b"")) == ""
+    assert event_of(exchange(status=403)) == ""
+
+
+def test_only_control_has_sign_ins() -> None:
+    one = exchange(b"/v1-public/login", method=b"POST", route=routing.CLUSTER)
+    assert not is_login(one)
+    assert event_of(one) == ""
