@@ -26,22 +26,24 @@ class Kubectl:
     """
 
     def __init__(self, program: Path, config: str | Path, home: Path, within: Sequence[str] = ()) -> None:
-        self._within = within
+        self.within = within
         self.program = program
         self.config = Path(config)
         self.home = home
 
     def at(self, config: str | Path) -> Kubectl:
         """The same kubectl for another cluster."""
-        return Kubectl(self.program, config, self.home, self._within)
+        return Kubectl(self.program, config, self.home, self.within)
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line."""
         cache = self.home / "cache"
-        program = [*self._within, str(self.program)]
+        program = [*self.within, str(self.program)]
         return [*program, f"--kubeconfig={self.config}", f"--cache-dir={cache}", *arguments]
 
-    def attempt(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def attempt(
+        self, *arguments: str, stdin: str = "", seconds: float = SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Runs it to its end, whatever that is."""
         return subprocess.run(
             self.command(*arguments),
@@ -49,7 +51,7 @@ class Kubectl:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
 

@@ -120,8 +120,10 @@ class Node:
         self._run(component, str(self._binary), component, *given)
 
     def _run(self, role: str, *argv: str) -> None:
+        # Supervised processes keep their files to themselves; a container's root must be open to its user.
+        opened = ("sh", "-c", 'umask 022 && exec "$@"', role, *argv)
         process = SupervisedProcess(
-            Command(role, argv, _ENVIRONMENT),
+            Command(role, opened, _ENVIRONMENT),
             log=self._folder / f"{role}.log",
             pid_file=self._folder / f"{role}.pid",
             probe=None,

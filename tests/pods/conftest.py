@@ -1,0 +1,111 @@
+"""One node, one Outrider in its network, and one cluster imported with its agent as a pod, for the session."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.imported import Imported, import_cluster
+from tests.support.instance import Instance
+from tests.support.kubectl import Kubectl
+from tests.support.not_run import not_run
+from tests.support.pods import needs
+from tests.support.pods.network import ADDRESS
+from tests.support.pods.node import RunningNode
+from tools.image.build import Builder
+from tools.setup.places import checkout
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker("pods")
+
+
+@pytest.fixture(scope="session")
+def images() -> Builder:
+    """The images, built into the user's cache unless they are there."""
+    reason = needs.lacking()
+    if reason:
+        not_run(f"no pods on this machine: {reason}")
+    places = checkout()
+    return Builder(places.root, places.cache / "images")
+
+
+@pytest.fixture(scope="session")
+def node(
+    kube_binary: Path, images: Builder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningNode]:
+    """A cluster with one node, which has the images."""
+    loaded = [images.pause(), images.shell(), images.agent()]
+    running = RunningNode(tmp_path_factory.mktemp("node"), kube_binary, loaded)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of whoever runs kubectl."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def new_kubectl() -> Path:
+    """The newest kubectl, of the virtual environment: it speaks WebSocket."""
+    program = Path(sys.executable).with_name("kubectl")
+    if not program.exists():
+        not_run("the virtual environment has no kubectl; run `make setup`")
+    return program
+
+
+@pytest.fixture(scope="session")
+def old_kubectl() -> Path:
+    """A kubectl of 2020: it speaks SPDY only."""
+    program = checkout().old_kubectl
+    if not program.exists():
+        not_run("no old kubectl; `make setup` takes it from Debian's package kubernetes-client")
+    return program
+
+
+@pytest.fixture(scope="session")
+def direct(node: RunningNode, new_kubectl: Path, home: Path) -> Kubectl:
+    """kubectl straight to the node's API server."""
+    return Kubectl(new_kubectl, node.kubeconfig, home, node.inside())
+
+
+@pytest.fixture(scope="session")
+def outrider(node: RunningNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Outrider, listening where pods reach it."""
+    instance = Instance(tmp_path_factory.mktemp("o"), "--listen", f"{ADDRESS}:0", within=node.inside())
+    instance.start()
+    yield instance
+    assert instance.stop() == 0, instance.command.output
+
+
+@pytest.fixture(scope="session")
+def management(outrider: Instance, direct: Kubectl) -> Kubectl:
+    """kubectl for the management cluster, as its administrator, through the front door."""
+    return direct.at(outrider.ready["admin_kubeconfig"])
+
+
+@pytest.fixture(scope="session")
+def imported(management: Kubectl, direct: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The node's cluster, imported as a user does it."""
+    return import_cluster(management, direct, "with-pods", tmp_path_factory.mktemp("imported"))
+
+
+@pytest.fixture(scope="session", params=["new", "old"])
+def kubectl(request: pytest.FixtureRequest, imported: Imported, direct: Kubectl, home: Path) -> Kubectl:
+    """kubectl, new and old, through Outrider."""
+    program = request.getfixturevalue(f"{request.param}_kubectl")
+    return Kubectl(program, imported.kubeconfig, home, direct.within)
+
+
+@pytest.fixture(scope="session")
+def modern(imported: Imported, direct: Kubectl) -> Kubectl:
+    """The new kubectl alone, through Outrider."""
+    return direct.at(imported.kubeconfig)
