@@ -1,130 +1,123 @@
-"""The audit trail's fast half: one JSON line a request, handed in batches to the process that writes them.
+"""The audit trail's fast half: one line of JSON a request, handed to the process that writes them.
 
-Level 1 records metadata; what levels 2 and 3 add (bodies) is teed here, at most `BODY` bytes each, and parsed,
-redacted and rendered by the writer, never on the data path. The writer reads a pipe; when it cannot keep up,
-lines are dropped and counted, and the next line that goes through says how many.
+Level 1 records metadata; for levels 2 and 3 a tap copies the bodies, which the writer parses, redacts and renders,
+never the data path. Of a login the request is copied at every level, since its record names who signs in.
 """
 
-import asyncio
-import os
-import time
-import uuid
-from datetime import UTC, datetime
-from typing import Any
-
-import msgspec
+from collections.abc import Collection
+from pathlib import Path
 
 from outrider.gateway import routing
+from outrider.gateway.audit_channel import Channel
+from outrider.gateway.audit_events import is_login
+from outrider.gateway.audit_record import Clients, Recorder
+from outrider.gateway.audit_tap import Holdings, Tap
 from outrider.gateway.exchange import Exchange
 
-BODY = 64 * 1024
-FLUSH_SECONDS = 0.2
-MAX_WAITING = 8 << 20
-"""Bytes of lines that wait for the writer at most."""
+METADATA, REQUESTS, RESPONSES = 1, 2, 3
+"""Levels (ruling in the contract's README): 0 is off."""
 
-_encode = msgspec.json.Encoder().encode
 _UNRECORDED = frozenset({routing.PING, routing.HEALTH, routing.READY})
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class NoAudit:
     """Level 0: nothing is recorded."""
 
+    taps = False
+
     def began(self, exchange: Exchange) -> None:
         """Ignored."""
 
     def ended(self, exchange: Exchange) -> None:
         """Ignored."""
 
+    def tap(self, exchange: Exchange) -> Tap | None:
+        """Nothing is copied."""
+        return None
 
-class AuditPipe:
-    """Records exchanges as lines on a pipe (`descriptor`, which is closed with this object)."""
+    def values(self) -> dict[str, float]:
+        """Nothing is counted."""
+        return {}
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._loop = asyncio.get_running_loop()
-        self._lines: list[bytes] = []
-        self._size = 0
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class AuditTrail:
+    """Records exchanges on a FIFO at `level`. `taps` says whether every exchange is to be offered to `tap`."""
+
+    def __init__(
+        self, pipe: Path, clients: Clients, *, level: int = METADATA, excluded: Collection[str] = ()
+    ) -> None:
+        self.taps = level >= REQUESTS
+        self._level = level
+        self._channel = Channel(pipe)
+        self._recorder = Recorder(clients, excluded=excluded)
+        self._holdings = Holdings()
+        self._number = 0
         self._lost = 0
-        self._scheduled = False
-        self._offset = time.time() - time.monotonic()
-        os.set_blocking(descriptor, False)
+        self._open: dict[Exchange, int] = {}
 
     def began(self, exchange: Exchange) -> None:
         """An upgraded exchange opens: it may last for hours, so its beginning is on record, too."""
-        self._record(exchange, "open")
+        self._number += 1
+        self._open[exchange] = self._number
+        self._record(exchange, self._number, b',"stage":"open"')
 
     def ended(self, exchange: Exchange) -> None:
-        """An exchange is over."""
-        if exchange.route not in _UNRECORDED:
-            self._record(exchange, "close" if exchange.switched else "")
+        """An exchange is over. The end of an upgraded one has the id of its beginning."""
+        if exchange.route in _UNRECORDED:
+            return
+        if exchange.switched:
+            number = self._open.pop(exchange, 0)
+            if number:
+                return self._record(exchange, number, b',"stage":"close"')
+        self._number += 1
+        return self._record(exchange, self._number)
 
-    def flush(self) -> None:
-        """Writes what has gathered; the rest stays for the next turn."""
-        self._scheduled = False
-        data = b"".join(self._lines)
-        try:
-            written = os.write(self._descriptor, data)
-        except BlockingIOError:
-            written = 0
-        except OSError:
-            self._lost += len(self._lines)
-            written = len(data)
-        rest = data[written:]
-        self._lines, self._size = ([rest], len(rest)) if rest else ([], 0)
-        if rest:
-            self._schedule()
+    def tap(self, exchange: Exchange) -> Tap | None:
+        """The tap for an exchange that begins, if its bodies are to be copied."""
+        if exchange.upgrade or exchange.route in _UNRECORDED:
+            return None
+        if is_login(exchange):
+            return Tap(
+                self._holdings,
+                request=True,
+                response=self._level >= RESPONSES,
+                name_only=self._level < REQUESTS,
+            )
+        if not self.taps:
+            return None
+        request, response = exchange.method in _WITH_BODY, self._level >= RESPONSES
+        return Tap(self._holdings, request=request, response=response) if request or response else None
+
+    def values(self) -> dict[str, float]:
+        """Samples for `/metrics`."""
+        return {
+            "rancher_audit_events_total": self._number,
+            "rancher_audit_dropped_total": self._lost + self._channel.lost,
+        }
 
     def close(self) -> None:
-        """Hands over what is left and closes the pipe."""
-        os.set_blocking(self._descriptor, True)
-        self.flush()
-        os.close(self._descriptor)
+        """Hands over what is left."""
+        self._channel.close()
 
-    def _record(self, exchange: Exchange, stage: str) -> None:
-        if self._size > MAX_WAITING:
-            self._lost += 1
+    def _record(self, exchange: Exchange, number: int, extra: bytes = b"") -> None:
+        channel, tap = self._channel, exchange.tap
+        if channel.room <= 0:
+            channel.lost += 1
+            if tap is not None:
+                tap.release()
             return
-        line = _encode(self._entry(exchange, stage)) + b"\n"
-        self._lines.append(line)
-        self._size += len(line)
-        self._schedule()
+        if channel.lost:
+            extra += self._confession()
+        line = self._recorder.line(exchange, number, extra)
+        if tap is not None:
+            line = tap.attach(line, exchange)
+        channel.put(line)
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_later(FLUSH_SECONDS, self.flush)
-
-    def _entry(self, exchange: Exchange, stage: str) -> dict[str, Any]:
-        entry: dict[str, Any] = {
-            "auditID": str(uuid.UUID(bytes=os.urandom(16), version=4)),
-            "requestURI": _uri(exchange),
-            "method": exchange.method.decode("ascii"),
-            "remoteAddr": exchange.connection.remote,
-            "responseCode": exchange.status,
-            "requestTimestamp": self._stamp(exchange.started),
-            "responseTimestamp": self._stamp(time.monotonic()),
-            "requestBytes": exchange.bytes_in,
-            "responseBytes": exchange.bytes_out,
-        }
-        verdict = exchange.grant.verdict if exchange.grant is not None else None
-        if verdict is not None and verdict.identity is not None:
-            entry["user"] = verdict.identity
-            entry["userLoginName"] = ",".join(verdict.identity.extra.get("username", ()))
-        if stage:
-            entry["stage"] = stage
-        if self._lost:
-            entry["auditLogError"] = f"{self._lost} earlier records were lost: the writer could not keep up"
-            self._lost = 0
-        return entry
-
-    def _stamp(self, monotonic: float) -> str:
-        return datetime.fromtimestamp(monotonic + self._offset, UTC).isoformat(timespec="microseconds")
-
-
-def _uri(exchange: Exchange) -> str:
-    target = exchange.target.decode("ascii", "replace")
-    if exchange.cluster and exchange.route in {routing.CLUSTER, routing.LOCAL}:
-        target = f"/k8s/clusters/{exchange.cluster}{target}"
-    if target.startswith("/v3/import/"):
-        return "/v3/import/[redacted]"
-    return target
+    def _confession(self) -> bytes:
+        lost, self._channel.lost = self._channel.lost, 0
+        self._lost += lost
+        return b',"auditLogError":"%d records were lost before this one: the writer could not keep up"' % lost

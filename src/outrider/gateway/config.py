@@ -25,6 +25,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     audit_pipe: str = ""
     audit_level: int = 0
+    audit_exclude_groups: tuple[str, ...] = ()
     beat_seconds: float = 5.0
     silence_seconds: float = 30.0
     sweep_seconds: float = 5.0

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from outrider.gateway import answers, routing
+from outrider.gateway.audit_tap import Tap
 from outrider.gateway.connection import ClientConnection
 from outrider.gateway.exchange import Exchange
 from outrider.gateway.metrics import Metrics
@@ -23,7 +24,12 @@ _CSRF = b"csrf="
 
 
 class Audit(Protocol):
-    """Keeps the record of what happened."""
+    """Keeps the record of what happened. `taps`: every exchange is offered to `tap`, not only control's."""
+
+    taps: bool
+
+    def tap(self, exchange: Exchange) -> Tap | None:
+        """What is to see an exchange's bodies, if anything is."""
 
     def began(self, exchange: Exchange) -> None:
         """An upgraded exchange has switched protocols."""
@@ -83,6 +89,10 @@ class Dispatcher:
         """A client is gone."""
         self.connections.discard(connection)
 
+    def switched(self, exchange: Exchange) -> None:
+        """An exchange has switched protocols."""
+        self._audit.began(exchange)
+
     def finished(self, exchange: Exchange) -> None:
         """An exchange is over."""
         if exchange.grant is not None:
@@ -96,6 +106,10 @@ class Dispatcher:
         """Routes an exchange; whoever needs a verdict gets one first."""
         kind, exchange.cluster, exchange.target = route = routing.route(exchange.target)
         exchange.route = kind
+        if kind == routing.CONTROL or self._audit.taps:
+            tap = self._audit.tap(exchange)
+            if tap is not None:
+                exchange.tap_with(tap)
         if kind in _JUDGED:
             refusal = _refusal(exchange, route)
             if refusal is not None:
@@ -131,6 +145,7 @@ class Dispatcher:
 
     def _decided(self, exchange: Exchange, grant: Grant) -> None:
         status = grant.status
+        exchange.grant = grant
         if exchange.route == routing.CONTROL and status != 503:
             if status == 401 and not exchange.cluster and (scope := routing.scope(exchange.target)):
                 # A token for one cluster is good for that cluster's own part of the façade (contract §1.9).
@@ -139,7 +154,6 @@ class Dispatcher:
             return self._to_control(exchange, grant)
         if status != 200:
             return exchange.answer(_denial(grant))
-        exchange.grant = grant
         grant.exchanges.add(exchange)
         if exchange.route == routing.LOCAL:
             return self._run(exchange, self._local, grant.claim)
@@ -154,7 +168,6 @@ class Dispatcher:
         if exchange.connection.scheme == "https":
             exchange.extra = b"strict-transport-security: max-age=31536000\r\n"
         if grant is not None and grant.status == 200:
-            exchange.grant = grant
             grant.exchanges.add(exchange)
         self._run(exchange, self._control, self._claim(exchange, grant))
 

@@ -8,8 +8,7 @@ import structlog
 
 from outrider.gateway import listener
 from outrider.gateway.admission import Reception
-from outrider.gateway.audit import AuditPipe, NoAudit
-from outrider.gateway.audit_log import open_pipe
+from outrider.gateway.audit import AuditTrail, NoAudit
 from outrider.gateway.backends import cluster_pool, control_pool
 from outrider.gateway.config import GatewayConfig
 from outrider.gateway.dispatch import Dispatcher
@@ -48,7 +47,8 @@ class Gateway:
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._metrics = Metrics()
-        self._audit = AuditPipe(open_pipe(Path(config.audit_pipe))) if config.audit_pipe else NoAudit()
+        forwarding = Forwarding(config.trusted_proxies)
+        self._audit = _audit(config, forwarding)
         self._tunnels = TunnelRegistry(self._send, silence=config.silence_seconds)
         self._reception = Reception(self._send, self._tunnels)
         self._local = cluster_pool(kubeconfig.load(config.kubeconfig))
@@ -59,7 +59,7 @@ class Gateway:
             local=self._local,
             control=self._control,
             tunnel=self._reception.receive,
-            forwarding=Forwarding(config.trusted_proxies),
+            forwarding=forwarding,
             audit=self._audit,
             metrics=self._metrics,
             beat_seconds=config.beat_seconds,
@@ -105,8 +105,7 @@ class Gateway:
         self._tunnels.close()
         await self._local.close()
         await self._control.close()
-        if isinstance(self._audit, AuditPipe):
-            self._audit.close()
+        self._audit.close()
 
     # the link to control
 
@@ -167,10 +166,19 @@ class Gateway:
             self._control.sweep()
             connections = len(self._dispatcher.connections)
             tunnels = sum(1 for _ in self._tunnels)
-            self._send(Counters(values=self._metrics.values(connections=connections, tunnels=tunnels)))
+            counted = self._metrics.values(connections=connections, tunnels=tunnels)
+            self._send(Counters(values=counted | self._audit.values()))
 
 
 def _write(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + ".new")
     partial.write_bytes(data)
     partial.rename(path)
+
+
+def _audit(config: GatewayConfig, clients: Forwarding) -> AuditTrail | NoAudit:
+    if not config.audit_pipe or not config.audit_level:
+        return NoAudit()
+    return AuditTrail(
+        Path(config.audit_pipe), clients, level=config.audit_level, excluded=config.audit_exclude_groups
+    )

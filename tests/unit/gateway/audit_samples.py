@@ -15,7 +15,7 @@ from outrider.link.messages import Verdict
 
 ALICE = Identity(
     "user-alice",
-    ("system:authenticated", "Größe \"&\" Co"),
+    ("system:authenticated", 'Größe "&" Co'),
     {"username": ("alice",), "requesttokenid": ("token-abcde",)},
 )
 
@@ -23,7 +23,9 @@ ALICE = Identity(
 def grant(verdict: Verdict | None = None) -> Grant:
     """A grant that says yes to alice, or whatever the verdict says."""
     made = Grant((b"Bearer token-abcde:x", "c-1"), "outrider.test", "192.0.2.7")
-    made.verdict = verdict or Verdict(id=1, status=200, identity=ALICE, token="token-abcde", user="user-alice")
+    made.verdict = verdict or Verdict(
+        id=1, status=200, identity=ALICE, token="token-abcde", user="user-alice"
+    )
     return made
 
 

@@ -80,9 +80,19 @@ SECRETS = "/api/v1/namespaces/x/secrets"
             {"type": "collection", "data": [{"type": "secret", "id": "x:y", "data": {"k": REDACTED}}]},
         ),
         (
-            {"id": "cc", "created": "2026", "baseType": "cloudCredential", "amazonec2credentialConfig": {"x": CANARY}},
+            {
+                "id": "cc",
+                "created": "2026",
+                "baseType": "cloudCredential",
+                "amazonec2credentialConfig": {"x": CANARY},
+            },
             "/v3/cloudCredentials",
-            {"id": "cc", "created": "2026", "baseType": "cloudCredential", "amazonec2credentialConfig": REDACTED},
+            {
+                "id": "cc",
+                "created": "2026",
+                "baseType": "cloudCredential",
+                "amazonec2credentialConfig": REDACTED,
+            },
         ),
         (
             [{"op": "replace", "path": "/data/a", "value": B64}],
@@ -112,11 +122,26 @@ def test_secrets_and_configmaps(body: Any, uri: str, expected: Any) -> None:
     "name",
     [
         *("password", "newPassword", "bindPassword", "PASSWORD", "kubeconfig", "kubeConfigContent", "token"),
-        *("serviceAccountToken", "accessToken", "credentials", "applicationSecret", "oauthCredential", "spKey"),
+        *(
+            "serviceAccountToken",
+            "accessToken",
+            "credentials",
+            "applicationSecret",
+            "oauthCredential",
+            "spKey",
+        ),
         *("serviceAccountCredential", "spCert", "certificate", "privateKey", "secretsEncryptionConfig"),
         *("manifestUrl", "insecureWindowsNodeCommand", "insecureNodeCommand", "insecureCommand", "command"),
         *("nodeCommand", "windowsNodeCommand", "clientRandom", "secretKey", "accessKey", "clientSecret"),
-        *("client_secret", "authEncodedJson", "privateKeyContents", "apiKey", "api_key", "Authorization", "cookie"),
+        *(
+            "client_secret",
+            "authEncodedJson",
+            "privateKeyContents",
+            "apiKey",
+            "api_key",
+            "Authorization",
+            "cookie",
+        ),
         *("kubectl.kubernetes.io/last-applied-configuration", "passphrase", "stringData"),
     ],
 )
@@ -131,7 +156,12 @@ def test_named_members(name: str, value: Any) -> None:
     [
         {"automountServiceAccountToken": True, "token": None, "password": ""},
         {"imagePullSecrets": [{"name": "pull"}], "volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
-        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, {"name": "B", "value": "1"}]},
+        {
+            "env": [
+                {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                {"name": "B", "value": "1"},
+            ]
+        },
         {"args": ["--port", "80", "run"], "kind": "Deployment", "replicas": 3, "ratio": 0.5},
         {"metadata": {"name": "token-reviewer", "managedFields": [{"fieldsV1": {"f:data": {}}}]}},
         {"rules": [{"resources": ["secrets", "tokens"], "verbs": ["get"]}]},
@@ -153,7 +183,13 @@ def test_what_is_no_secret_stays(body: Any) -> None:
         {"id": "bootstrap-password", "value": CANARY, "default": CANARY},
         {"metadata": {"name": "auth-token-x"}, "value": CANARY},
         [{"op": "add", "path": "/spec/clientSecret", "value": CANARY}],
-        [{"op": "add", "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration", "value": CANARY}],
+        [
+            {
+                "op": "add",
+                "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+                "value": CANARY,
+            }
+        ],
         {"kind": "Token", "apiVersion": "ext.cattle.io/v1", "status": {"value": CANARY}},
         {"kind": "Kubeconfig", "status": {"value": CANARY}},
         {"yaml": f"kind: Secret\nmetadata: {{name: x}}\nx: {CANARY}\n"},
@@ -192,7 +228,14 @@ def test_the_config_of_a_made_kubeconfig() -> None:
 
 
 def test_of_a_sign_in_only_harmless_members_are_shown() -> None:
-    body = {"username": "admin", "password": CANARY, "responseType": "json", "ttl": 1, "x": CANARY, "description": 3}
+    body = {
+        "username": "admin",
+        "password": CANARY,
+        "responseType": "json",
+        "ttl": 1,
+        "x": CANARY,
+        "description": 3,
+    }
     uri = "/v3-public/localProviders/local?action=login"
     assert request(body, uri) == body | {"password": REDACTED, "x": REDACTED}
     assert request([CANARY], uri) == REDACTED
@@ -219,12 +262,19 @@ def test_topics(uri: str, topic: About) -> None:
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.text(max_size=8) | st.sampled_from(["kind", "type", "items", "data", "object", "metadata", "op", "path"]),
-        inner,
-        max_size=5,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=8)
+            | st.sampled_from(["kind", "type", "items", "data", "object", "metadata", "op", "path"]),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=25,
 )
@@ -246,7 +296,9 @@ def test_no_secret_survives_beside_anything(body: Any, topic: About, name: str, 
     assert CANARY not in msgspec.json.encode(redact_request(planted, topic)).decode()
 
 
-@pytest.mark.parametrize("text", ["token" * 50_000, "eyJ" * 80_000, "a:" * 100_000, "-----BEGIN " * 20_000, "[" * 500])
+@pytest.mark.parametrize(
+    "text", ["token" * 50_000, "eyJ" * 80_000, "a:" * 100_000, "-----BEGIN " * 20_000, "[" * 500]
+)
 def test_hostile_texts_cost_little(text: str) -> None:
     began = time.process_time()
     response({"a": text})

@@ -78,7 +78,9 @@ def test_secrets_are_hidden(target: str, expected: str) -> None:
 
 @given(
     st.text(alphabet=string.ascii_letters + string.digits + "-_.~", max_size=20),
-    st.sampled_from(["token", "access_token", "password", "X-Amz-Credential", "csrf", "client_secret", "kubeconfig"]),
+    st.sampled_from(
+        ["token", "access_token", "password", "X-Amz-Credential", "csrf", "client_secret", "kubeconfig"]
+    ),
     st.integers(0, 3),
     st.text(alphabet=string.ascii_letters + string.digits + "-_", max_size=10),
 )
@@ -114,7 +116,13 @@ def test_a_query_of_very_many_parameters_is_hidden_whole() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/" + "token" * 800, "/a?" + "token" * 800, "/a?x=" + "eyJ" * 1300, "/a?x=" + "token:" * 600, "/" + "%25" * 1300],
+    [
+        "/" + "token" * 800,
+        "/a?" + "token" * 800,
+        "/a?x=" + "eyJ" * 1300,
+        "/a?x=" + "token:" * 600,
+        "/" + "%25" * 1300,
+    ],
 )
 def test_hostile_targets_cost_little(target: str) -> None:
     began = time.process_time()

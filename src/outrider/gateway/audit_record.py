@@ -1,0 +1,133 @@
+"""One exchange as one line of JSON: the contract's metadata (auth-and-rbac §5.3), made in a few microseconds.
+
+What a line is made of is prepared as far as possible: the ids have a random prefix and count, the second of a time
+stamp is rendered once, the user once a verdict. `auditID` is a UUID whose last 12 digits number this gateway's
+records, so that a gap in the log shows.
+"""
+
+import os
+import time
+from collections.abc import Collection
+from typing import Protocol
+
+import msgspec
+
+from outrider.gateway import routing
+from outrider.gateway.audit_events import event_of
+from outrider.gateway.audit_uri import uri
+from outrider.gateway.exchange import Exchange
+from outrider.kube.identity import Identity
+from outrider.link.messages import Verdict
+
+_encode = msgspec.json.Encoder().encode
+_KEPT_SECONDS = 64
+
+
+class Clients(Protocol):
+    """Says who the client is when a trusted proxy stands before us."""
+
+    def client(self, exchange: Exchange) -> tuple[str, str, str]:
+        """Remote address, scheme and host of the client."""
+
+
+class Recorder:
+    """Makes lines. Groups in `excluded` are left out of them (contract §5.1, AUDIT_EXCLUDE_GROUPS)."""
+
+    def __init__(self, clients: Clients, *, excluded: Collection[str] = ()) -> None:
+        self._clients = clients
+        self._excluded = frozenset(excluded)
+        self._prefix = b'{"auditID":"%b' % _id_prefix(os.urandom(10))
+        self._seconds: dict[int, bytes] = {}
+
+    def line(self, exchange: Exchange, number: int, extra: bytes = b"") -> bytes:
+        """The record of an exchange, with its newline. `extra` are more members, each with a comma before it."""
+        now = time.time()
+        began = now - (time.monotonic() - exchange.started)
+        second, first = int(now), int(began)
+        seconds = self._seconds
+        more = extra if exchange.grant is None else self._user(exchange) + extra
+        if exchange.route == routing.CONTROL or exchange.status == 401 or exchange.impersonates:
+            more += self._rarities(exchange)
+        return (
+            b'%b%012x","requestURI":"%b","method":"%b","remoteAddr":%b,"responseCode":%d,"requestTimestamp":'
+            b'"%b%06dZ","responseTimestamp":"%b%06dZ","requestBytes":%d,"responseBytes":%d%b}\n'
+        ) % (
+            self._prefix,
+            number,
+            uri(exchange.uri),
+            exchange.method,
+            _encode(self._remote(exchange)),
+            exchange.status,
+            seconds.get(first) or self._second(first),
+            (began - first) * 1e6,
+            seconds.get(second) or self._second(second),
+            (now - second) * 1e6,
+            exchange.bytes_in,
+            exchange.bytes_out,
+            more,
+        )
+
+    def _remote(self, exchange: Exchange) -> str:
+        if b"x-forwarded-for" in exchange.special:
+            return self._clients.client(exchange)[0]
+        return exchange.connection.remote
+
+    def _second(self, second: int) -> bytes:
+        if len(self._seconds) > _KEPT_SECONDS:
+            self._seconds.clear()
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode("ascii")
+        self._seconds[second] = text
+        return text
+
+    def _user(self, exchange: Exchange) -> bytes:
+        grant = exchange.grant
+        if grant is None or grant.verdict is None:
+            return b""
+        if grant.audit is None:
+            grant.audit = user_members(grant.verdict, self._excluded, former=grant.claim)
+        return grant.audit
+
+    def _rarities(self, exchange: Exchange) -> bytes:
+        members = b""
+        if exchange.impersonates and exchange.grant is None:
+            members = b',"user":' + _encode(_requested(exchange.special))
+        event = event_of(exchange)
+        return members + b',"event":' + _encode(event) if event else members
+
+
+def user_members(verdict: Verdict, excluded: Collection[str] = (), *, former: bytes = b"") -> bytes:
+    """The members `user` and `userLoginName` for a verdict.
+
+    Of a refused one they tell whose the credential was: `former` is the identity, as JSON, of the last verdict
+    about it that said yes, if there was one.
+    """
+    identity = verdict.identity
+    if identity is None and former:
+        identity = msgspec.json.decode(former, type=Identity)
+    if identity is None:
+        token = {"extra": {"requesttokenid": [verdict.token]}} if verdict.token else {}
+        user = {"name": verdict.user, **token} if verdict.user else token
+        return b',"user":' + _encode(user) if user else b""
+    user = {
+        "name": identity.user,
+        "group": [group for group in identity.groups if group not in excluded],
+        "extra": identity.extra,
+    }
+    members = b',"user":' + _encode(user)
+    names = identity.extra.get("username", ())
+    return members + b',"userLoginName":' + _encode(",".join(names)) if names else members
+
+
+def _requested(special: dict[bytes, bytes]) -> dict[str, object]:
+    groups = special.get(b"impersonate-group", b"").decode("latin-1")
+    return {
+        "requestUser": special.get(b"impersonate-user", b"").decode("latin-1"),
+        "requestGroups": [group.strip() for group in groups.split(",") if group.strip()],
+    }
+
+
+def _id_prefix(random: bytes) -> bytes:
+    # RFC 9562 §5.4: version 4 and its variant; the 48 bits that are left out here count
+    digits = random.hex()
+    variant = "89ab"[random[9] & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[15:18]}-".encode("ascii")
