@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from outrider.kube.builtin import untyped
+from outrider.delivery.presence import Presence
 from outrider.kube.client import Client
 from outrider.kube.errors import DecodeError, NotFound
 from outrider.kube.kind import Kind
@@ -23,13 +21,13 @@ class _Resources(msgspec.Struct):
 
 
 class Discovery:
-    """Kinds by apiVersion and kind; what is not known is asked for each time."""
+    """Kinds by apiVersion and kind, of which answers hold the metadata only; what is not known is asked for."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._kinds: dict[tuple[str, str], Kind[dict[str, Any]]] = {}
+        self._kinds: dict[tuple[str, str], Kind[Presence]] = {}
 
-    async def kind(self, api_version: str, kind: str) -> Kind[dict[str, Any]]:
+    async def kind(self, api_version: str, kind: str) -> Kind[Presence]:
         """The served resource. Raises NotFound when the cluster has no such kind, KubeError."""
         found = self._kinds.get((api_version, kind))
         if found is not None:
@@ -40,12 +38,12 @@ class Discovery:
             raise NotFound(f"the cluster has no kind {kind} in {api_version}")
         return found
 
+    def forget(self, api_version: str, kind: str) -> None:
+        """The resource was not there: it may be served otherwise by now."""
+        self._kinds.pop((api_version, kind), None)
+
     async def _read(self, api_version: str) -> None:
         group, _, version = api_version.rpartition("/")
-        if not version.isalnum() or not all(
-            part.replace("-", "").isalnum() for part in group.split(".") if part
-        ):
-            raise NotFound(f"{api_version!r} is not an API version")
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         try:
             listed = msgspec.convert(await self._client.get_json(path), _Resources)
@@ -53,6 +51,12 @@ class Discovery:
             raise DecodeError(f"the answer of {path} is not a list of resources: {error}") from None
         for resource in listed.resources:
             if "/" not in resource.name:
-                self._kinds[(api_version, resource.kind)] = untyped(
-                    group, version, resource.name, resource.kind, namespaced=resource.namespaced
+                self._kinds[(api_version, resource.kind)] = Kind(
+                    group=group,
+                    version=version,
+                    plural=resource.name,
+                    kind=resource.kind,
+                    namespaced=resource.namespaced,
+                    type=Presence,
+                    metadata_only=True,
                 )

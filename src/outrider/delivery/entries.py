@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
+from outrider.delivery.presence import DIGEST
 
 LABEL: Final = "outrider.cattle.io/delivered"
 """On every object that a desired state brought; the watches for drift select by it."""
@@ -116,10 +119,17 @@ def encode(entry: Entry) -> bytes:
     return msgspec.json.encode(entry, order="deterministic")
 
 
-def labelled(obj: dict[str, Any]) -> dict[str, Any]:
-    """The object with the label that marks it as delivered."""
-    metadata = obj["metadata"]
-    return {**obj, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LABEL: "true"}}}
+def digest_of(entry: Entry) -> bytes:
+    """Of everything in the entry, 16 bytes."""
+    return hashlib.blake2b(encode(entry), digest_size=16).digest()
+
+
+def delivered(entry: Entry) -> dict[str, Any]:
+    """The object as it is applied: with the label that marks it as delivered, and the digest of its entry."""
+    metadata = entry.object["metadata"]
+    labels = {**(metadata.get("labels") or {}), LABEL: "true"}
+    annotations = {**(metadata.get("annotations") or {}), DIGEST: digest_of(entry).hex()}
+    return {**entry.object, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 
 def instance(template: Entry, namespace: str) -> Entry:
