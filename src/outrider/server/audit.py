@@ -12,10 +12,13 @@ from outrider.server.config import AuditConfig
 
 
 def main() -> None:
-    """Reads the configuration file named on the command line and writes until the gateway's end is told."""
+    """Reads the configuration file named on the command line and writes until it is told to stop."""
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=AuditConfig)
     rotation = Rotation(max_bytes=config.max_size * 10**6, max_days=config.max_age, backups=config.max_backup)
-    AuditWriter(Path(config.pipe), Path(config.path), rotation).run()
+    try:
+        AuditWriter(Path(config.pipe), Path(config.path), rotation).run()
+    except OSError as error:
+        sys.exit(f"no audit log is written: {error}; choose another file with --audit-log, or free this one")
 
 
 if __name__ == "__main__":
