@@ -84,7 +84,7 @@ class Wire(asyncio.Transport):
 
     def feed(self, data: bytes, size: int = 0) -> None:
         """The peer says something, in pieces of `size` bytes; whatever comes while reading is paused must wait."""
-        for start in range(0, len(data), size or len(data)):
+        for start in range(0, len(data), size or len(data) or 1):
             if self.closed:
                 return
             self.protocol.data_received(data[start : start + (size or len(data))])

@@ -48,7 +48,8 @@ async def test_keeps_the_connection(desk: Desk) -> None:
 async def test_any_cut_of_the_bytes_makes_the_same_requests(desk: Desk, size: int) -> None:
     client = desk.client()
     client.feed(
-        get(C1 + b"/a", b"Content-Length: 5", method=b"POST") + b"hello" + get(C1 + b"/b", b"X-Thing: 1"), size
+        get(C1 + b"/a", b"Content-Length: 5", method=b"POST") + b"hello" + get(C1 + b"/b", b"X-Thing: 1"),
+        size,
     )
     first = desk.cluster.calls[0]
     assert (first.target, first.request.length, bytes(first.body), first.finished) == (b"/a", 5, b"hello", 1)
@@ -135,7 +136,8 @@ async def test_a_body_of_unknown_length_ends_with_the_connection_in_http_1_0(des
 
 
 @pytest.mark.parametrize(
-    ("code", "length", "method"), [(200, 12, b"HEAD"), (204, -1, b"GET"), (304, -1, b"GET"), (200, -1, b"HEAD")]
+    ("code", "length", "method"),
+    [(200, 12, b"HEAD"), (204, -1, b"GET"), (304, -1, b"GET"), (200, -1, b"HEAD")],
 )
 async def test_answers_without_a_body(desk: Desk, code: int, length: int, method: bytes) -> None:
     client = desk.client()
@@ -216,9 +218,7 @@ async def test_an_early_answer_to_a_sender_that_stalls_ends_the_connection(desk:
     assert not client.aborted
 
 
-async def test_an_early_answer_to_a_sender_without_end(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_early_answer_to_a_sender_without_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DISCARDED", 1000)
     client = desk.client(linger=60)
     client.feed(get(C1 + b"/x", b"Transfer-Encoding: chunked", method=b"POST") + b"1\r\nx\r\n")
