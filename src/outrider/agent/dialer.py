@@ -1,4 +1,4 @@
-"""Keeps a tunnel to the server open: checks the server, dials, watches over the tunnel, dials again.
+"""Keeps tunnels to the server open: checks the server, dials, watches over the tunnels, dials again.
 
 Sources: clusters-and-agents §3.2 (headers), §3.3 (agent behaviour), §3.7 (keep-alive).
 """
@@ -6,21 +6,29 @@ Sources: clusters-and-agents §3.2 (headers), §3.3 (agent behaviour), §3.7 (ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from outrider.agent.errors import AbandonedError, AgentError, TrustError
+from outrider.agent.replicas import Replicas
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import Trust
 from outrider.kit.backoff import Backoff
+from outrider.kit.tasks import cancel_and_wait
+from outrider.tunnel.reports import Hello
 from outrider.tunnel.session import DialError
 
 log = logging.getLogger(__name__)
 
 REGISTER = "/v3/connect/register"
 CONNECT = "/v3/connect"
+MET_HEADER = "X-Outrider-Met"
+"""Ids of the replicas that have a tunnel of this agent's already: they refuse another one."""
+MET = 409
+"""The status of that refusal."""
 
 
 class Tunnel(Protocol):
@@ -61,7 +69,7 @@ class Shows(Protocol):
 
 
 class Dialer:
-    """Runs one tunnel after the other.
+    """Keeps a tunnel open, and one to each replica of the server once these are known.
 
     `opened` and `gone` hear of each tunnel. `now` must be the loop's time, which tunnels use, too. A tunnel that
     lasted `settled` seconds makes the next redial quick again.
@@ -77,8 +85,8 @@ class Dialer:
         opened: Callable[[Tunnel], None],
         gone: Callable[[Tunnel], None],
         now: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff | None = None,
+        replicas: Replicas | None = None,
         settled: float = 10.0,
     ) -> None:
         self._settings = settings
@@ -88,12 +96,17 @@ class Dialer:
         self._opened = opened
         self._gone = gone
         self._now = now
-        self._sleep = sleep
         self._backoff = backoff or Backoff(1.0, 30.0)
+        self._replicas = replicas or Replicas()
         self._settled = settled
         self._path = REGISTER
         self._trouble = ""
         self._refused = False
+        self._open: set[Tunnel] = set()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._alone_since = 0.0
+        self._due: float | None = None
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Dials forever.
@@ -101,39 +114,87 @@ class Dialer:
         Raises TrustError when the very first server that answers is not the pinned one, AbandonedError after
         `give_up_after` seconds without a tunnel.
         """
-        last = self._now()
-        while True:
-            try:
-                tunnel = await self._connect()
-            except (AgentError, DialError) as error:
-                if isinstance(error, TrustError) and self._path == REGISTER:
-                    raise
-                self._refused = (
-                    isinstance(error, DialError) and 400 <= error.status < 500 and not self._refused
-                )
-                self._complain(str(error))
-                await self._wait(last)
-                continue
-            self._path, self._trouble, self._refused = CONNECT, "", False
-            since = self._now()
-            log.info("tunnel to %s is open", self._settings.server)
-            await self._watch_over(tunnel)
-            last = self._now()
-            if last - since >= self._settled:
-                self._backoff.reset()
-            await self._sleep(self._backoff.next())
+        self._alone_since = self._due = self._now()
+        try:
+            while True:
+                await self._wait_until_due()
+                try:
+                    tunnel = await self._connect()
+                except (AgentError, DialError) as error:
+                    self._failed(error)
+                else:
+                    self._succeeded(tunnel)
+        finally:
+            await cancel_and_wait(*self._watches)
+
+    def greeted(self, tunnel: Tunnel, hello: Hello) -> None:
+        """A server said which replica it is, and which others live."""
+        if tunnel not in self._open:
+            return
+        if not self._replicas.greeted(tunnel, hello):
+            tunnel.close(f"another tunnel leads to {hello.replica} already")
+        if self._due is None or not self._replicas.missing:
+            self._seek()
+
+    async def _wait_until_due(self) -> None:
+        while self._due is None or self._now() < self._due:
+            self._changed.clear()
+            left = None if self._due is None else max(0.0, self._due - self._now())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+
+    def _succeeded(self, tunnel: Tunnel) -> None:
+        self._path, self._trouble, self._refused = CONNECT, "", False
+        self._open.add(tunnel)
+        self._due = None
+        log.info("tunnel to %s is open", self._settings.server)
+        watch = asyncio.create_task(self._watch_over(tunnel))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        self._opened(tunnel)
+        if len(self._open) > 1:
+            self._seek()
+
+    def _failed(self, error: AgentError | DialError) -> None:
+        status = error.status if isinstance(error, DialError) else 0
+        if self._open:
+            # Only a search for another replica: what is wrong with the server itself shows at the tunnels.
+            log.debug("no further tunnel to %s: %s", self._settings.server, error)
+            return self._seek()
+        if isinstance(error, TrustError) and self._path == REGISTER:
+            raise error
+        self._refused = 400 <= status < 500 and status != MET and not self._refused
+        self._complain(str(error))
+        left = self._alone_since + self._settings.give_up_after - self._now()
+        if left <= 0:
+            raise AbandonedError(
+                f"no tunnel to {self._settings.server} for {self._settings.give_up_after:g} s"
+                f" (the last error: {self._trouble}); leaving, so that a new process can try"
+            )
+        return self._dial_in(min(self._backoff.next(), left))
+
+    def _seek(self) -> None:
+        """Sets the time of the next dial for a replica that has no tunnel yet."""
+        self._dial_in(self._replicas.next_dial())
+
+    def _dial_in(self, seconds: float | None) -> None:
+        self._due = None if seconds is None else self._now() + seconds
+        self._changed.set()
 
     async def _connect(self) -> Tunnel:
         context = await self._trust.establish()
         server = self._settings.server
         proxy = self._settings.proxies.of(server) or None
         headers = await self._registration.headers(refused=self._refused)
+        if met := self._replicas.met:
+            headers[MET_HEADER] = ",".join(met)
         url = server.replace("https://", "wss://", 1) + self._path
         return await self._dial(url, context, headers, proxy=proxy)
 
     async def _watch_over(self, tunnel: Tunnel) -> None:
         """Returns when the tunnel is gone; ends one on which nothing was heard for too long."""
-        self._opened(tunnel)
+        since = self._now()
         try:
             while not tunnel.closed.done():
                 await asyncio.wait((tunnel.closed,), timeout=self._settings.ping_every)
@@ -148,16 +209,19 @@ class Dialer:
             self._gone(tunnel)
             if not tunnel.closed.done():
                 tunnel.close("the agent stops")
-        log.warning("tunnel to %s is closed: %s", self._settings.server, _reason(tunnel))
+            self._lost(tunnel, since)
 
-    async def _wait(self, last: float) -> None:
-        left = last + self._settings.give_up_after - self._now()
-        if left <= 0:
-            raise AbandonedError(
-                f"no tunnel to {self._settings.server} for {self._settings.give_up_after:g} s"
-                f" (the last error: {self._trouble}); leaving, so that a new process can try"
-            )
-        await self._sleep(min(self._backoff.next(), left))
+    def _lost(self, tunnel: Tunnel, since: float) -> None:
+        log.warning("tunnel to %s is closed: %s", self._settings.server, _reason(tunnel))
+        self._open.discard(tunnel)
+        self._replicas.gone(tunnel)
+        now = self._now()
+        if now - since >= self._settled:
+            self._backoff.reset()
+        if self._open:
+            return self._seek()
+        self._alone_since = now
+        return self._dial_in(self._backoff.next())
 
     def _complain(self, trouble: str) -> None:
         """Logs an error once, not at every attempt."""

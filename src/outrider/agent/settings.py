@@ -62,7 +62,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     kubernetes_host: str
     kubernetes_port: int = 443
     give_up_after: float = 600.0
-    silence: float = 30.0
+    silence: float = 25.0
     ping_every: float = 5.0
     report_after: float = 1.0
     resync_state_every: float = 180.0
@@ -102,7 +102,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         kubernetes_host=read.checked("KUBERNETES_SERVICE_HOST", lambda: _kubernetes_host(environ)),
         kubernetes_port=read.port("KUBERNETES_SERVICE_PORT", 443),
         give_up_after=read.seconds("OUTRIDER_AGENT_GIVE_UP_AFTER", 600.0),
-        silence=read.seconds("OUTRIDER_AGENT_SILENCE", 30.0),
+        silence=read.seconds("OUTRIDER_AGENT_SILENCE", 25.0),
         ping_every=read.seconds("OUTRIDER_AGENT_PING_EVERY", 5.0),
         report_after=read.seconds("OUTRIDER_AGENT_REPORT_AFTER", 1.0),
         resync_state_every=read.seconds("OUTRIDER_AGENT_RESYNC_STATE_EVERY", 180.0),

@@ -76,6 +76,14 @@ def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
             envvar=["OUTRIDER_AUDIT_LOG", "AUDIT_LOG_PATH"],
             help="The audit log's file; by default in the data folder.",
         ),
+        click.option(
+            "--tunnel-silence",
+            type=click.FloatRange(min=0.5, max=3600.0),
+            envvar="OUTRIDER_TUNNEL_SILENCE",
+            default=22.0,
+            show_default=True,
+            help="Seconds without a sign of life after which an agent is taken for gone (its pings come every 5).",
+        ),
     )
     for option in reversed(options):
         command = option(command)

@@ -48,6 +48,7 @@ def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) ->
     config = ReplicaConfig(
         folder=folder,
         listen=listen,
+        silence=options["tunnel_silence"],
         trusted_proxies=options["trusted_proxies"],
         audit=AuditConfig(pipe=str(folder / "audit.pipe"), path=str(log), level=level) if level else None,
         control=ControlConfig(

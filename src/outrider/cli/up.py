@@ -52,6 +52,7 @@ def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
         trusted_proxies=options["trusted_proxies"],
         audit_level=options["audit_level"],
         audit_log=options["audit_log"],
+        silence=options["tunnel_silence"],
     )
     raise SystemExit(asyncio.run(_run(config, ready_file)))
 

@@ -11,7 +11,9 @@ import asyncio
 import base64
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -173,7 +175,9 @@ class DemoCluster:
         }
         self._agent = SupervisedProcess(
             Command(
-                "agent", (sys.executable, "-m", "outrider.cli", "agent"), environment(os.environ) | variables
+                "agent",
+                (sys.executable, "-m", "outrider.cli", "agent"),
+                environment(os.environ) | _agent_settings(os.environ) | variables,
             ),
             log=self._folder / "agent.log",
             pid_file=self._folder / "agent.pid",
@@ -215,9 +219,9 @@ class DemoCluster:
                 await transport.close()
 
     async def _until_active(self, management: Client, identifier: str) -> None:
-        since = datetime.now(UTC)
+        since = time.monotonic()
         state = ""
-        while (datetime.now(UTC) - since).total_seconds() < PATIENCE:
+        while time.monotonic() - since < PATIENCE:
             cluster = await management.get(CLUSTERS, identifier)
             state = cluster.status.state
             if cluster.status.connected and state == "active":
@@ -232,6 +236,10 @@ class DemoCluster:
 def _variables(deployment: dict[str, Any]) -> dict[str, str]:
     containers = deployment["spec"]["template"]["spec"]["containers"]
     return {one["name"]: one.get("value", "") for one in containers[0].get("env") or ()}
+
+
+def _agent_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith("OUTRIDER_AGENT_")}
 
 
 def _materialise(folder: Path, files: dict[str, bytes]) -> None:

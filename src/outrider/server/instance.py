@@ -39,6 +39,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     audit_level: int = 1
     audit_log: Path | None = None
+    silence: float = 22.0
 
 
 class Instance:
@@ -98,6 +99,7 @@ class Instance:
                 listen=listen,
                 trusted_proxies=config.trusted_proxies,
                 audit=self._audit(folder),
+                silence=config.silence,
                 control=ControlConfig(
                     folder=folder,
                     kubeconfig=str(self._management.kubeconfig(folder / "management.kubeconfig")),

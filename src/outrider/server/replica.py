@@ -16,8 +16,7 @@ from outrider.kube.embedded.process import Policy, SupervisedProcess
 from outrider.server.config import AuditConfig, ControlConfig
 
 _POLICY = Policy(stop_grace=8.0)
-_SILENCE = 22.0
-"""Seconds after which an agent that says nothing is taken for dead: with the sweep's 5 s, within the promised 30."""
+_SWEEP = 5.0
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -26,13 +25,17 @@ class ReplicaError(Exception):
 
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica is made of. `folder` is for sockets, logs and handed-over files, 0700."""
+    """What a replica is made of. `folder` is for sockets, logs and handed-over files, 0700.
+
+    `silence`: seconds after which an agent that says nothing is taken for dead; noticed within the sweep's 5 s more.
+    """
 
     folder: Path
     control: ControlConfig
     listen: tuple[Address, ...]
     trusted_proxies: tuple[str, ...] = ()
     audit: AuditConfig | None = None
+    silence: float = 22.0
 
 
 class Replica:
@@ -86,7 +89,8 @@ class Replica:
             trusted_proxies=self._config.trusted_proxies,
             audit_pipe=str(audit.pipe) if audit is not None else "",
             audit_level=audit.level if audit is not None else 0,
-            silence_seconds=_SILENCE,
+            silence_seconds=self._config.silence,
+            sweep_seconds=min(_SWEEP, self._config.silence / 4),
         )
 
     def _run(self, role: str, module: str, config: msgspec.Struct) -> None:

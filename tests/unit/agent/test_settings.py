@@ -32,7 +32,7 @@ def test_the_manifests_environment_is_understood(tmp_path: Path) -> None:
     assert settings.strict_verify
     assert settings.credential_name == "cattle-credentials-0123456789"
     assert settings.kubernetes_address == "10.43.0.1:443"
-    assert (settings.silence, settings.ping_every, settings.give_up_after) == (30.0, 5.0, 600.0)
+    assert (settings.silence, settings.ping_every, settings.give_up_after) == (25.0, 5.0, 600.0)
 
 
 def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
