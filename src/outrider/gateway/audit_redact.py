@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from outrider.gateway.audit_secrets import REDACTED, is_secret_flag, is_secret_name, looks_secret
+from outrider.gateway.audit_secrets import (
+    REDACTED,
+    is_exchanged,
+    is_secret_flag,
+    is_secret_word,
+    looks_secret,
+)
 from outrider.gateway.audit_topics import ISSUED_KINDS, SECRET_KINDS, About, kinds_of
 
 _NAMED = frozenset(
@@ -117,7 +123,9 @@ def _hides(name: str, member: Any, hidden: frozenset[str]) -> bool:
     lower = name.lower()
     if name in hidden or lower in _NAMED or any(word in lower for word in _CONTRACT):
         return True
-    return is_secret_name(name) and not lower.endswith(_REFERENCES) and not _is_reference(member)
+    if is_secret_word(name) and not lower.endswith(_REFERENCES):
+        return not _is_reference(member)
+    return is_exchanged(name, member)
 
 
 def _is_reference(member: Any) -> bool:
@@ -165,7 +173,7 @@ def _names_secret(value: Mapping[str, Any]) -> bool:
 
 def _is_secret_path(name: str) -> bool:
     parts = [part.replace("~1", "/") for part in name.split("/")]
-    return any(is_secret_name(part) or part.lower() in _NAMED or part in _CONTENTS for part in parts)
+    return any(is_secret_word(part) or part.lower() in _NAMED or part in _CONTENTS for part in parts)
 
 
 # Secrets and ConfigMaps

@@ -52,7 +52,22 @@ _RUN = re.compile(_OWN)
 def is_secret_name(name: str) -> bool:
     """Whether a parameter, a header or a variable of this name holds a secret."""
     bare = name.lower().replace("_", "").replace("-", "")
-    return bare in _WHOLE or bare.startswith("xamz") or any(word in bare for word in _WORDS)
+    return is_secret_word(name) or bare.startswith("xamz") or bare in _WHOLE
+
+
+def is_exchanged(name: str, value: object) -> bool:
+    """Whether a member holds what is exchanged for a session: the code of OAuth, the response of SAML, …
+
+    An error has a `code`, too, which is a number or a word.
+    """
+    lower = name.lower().replace("_", "")
+    return lower in _WHOLE and isinstance(value, str) and not (lower == "code" and value.isalpha())
+
+
+def is_secret_word(name: str) -> bool:
+    """Whether a name says in so many words that it is a secret's."""
+    bare = name.lower().replace("_", "").replace("-", "")
+    return any(word in bare for word in _WORDS)
 
 
 def is_secret_flag(argument: str) -> bool:

@@ -166,6 +166,9 @@ def test_named_members(name: str, value: Any) -> None:
         {"metadata": {"name": "token-reviewer", "managedFields": [{"fieldsV1": {"f:data": {}}}]}},
         {"rules": [{"resources": ["secrets", "tokens"], "verbs": ["get"]}]},
         {"kind": "Status", "message": 'pods "x" is forbidden: User "u-1" cannot get resource "pods"'},
+        {"type": "error", "status": 401, "code": "Unauthorized"},
+        {"kind": "Status", "code": 404},
+        {"auth": {"enabled": True}},
         {"image": "registry.example.com/app@sha256:" + "0" * 64},
     ],
 )
@@ -201,6 +204,8 @@ def test_what_is_no_secret_stays(body: Any) -> None:
         {"headers": [f"Authorization: Bearer {CANARY}"]},
         {"text": "-----BEGIN RSA PRIVATE KEY-----\n" + CANARY},
         {"content": B64 * 30},
+        {"code": f"4/{CANARY}"},
+        {"SAMLResponse": CANARY},
         {f"password={CANARY}": 1},
         {"x": [[[{"token": CANARY}]]]},
     ],
