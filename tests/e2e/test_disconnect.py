@@ -70,7 +70,7 @@ def silent(instance: Instance, other: Door) -> Iterator[int]:
 
 
 def test_a_silent_agent_is_noticed_within_30_s(
-    silent: int, other: Door, record: Any, admin: Door, modern: Kubectl, second: dict[str, Any]
+    silent: int, other: Door, record: Any, admin: Door, second: dict[str, Any]
 ) -> None:
     began = time.monotonic()
     # A request that is under way ends when the silence is noticed, not later.
@@ -88,9 +88,6 @@ def test_a_silent_agent_is_noticed_within_30_s(
     assert status["state"] == "unavailable"
     sample = f'rancher_agent_connected{{cluster="{second["id"]}",cluster_name="demo-2"}}'
     assert f"{sample} 0.0" in admin.get("/metrics").body.decode()
-    told = modern.at(second["kubeconfig"]).attempt("get", "namespaces", "--request-timeout=5s")
-    assert told.returncode == 1
-    assert "agent" in told.stderr
 
     os.kill(silent, signal.SIGCONT)
     until(lambda: other.get("/version").status == 200, 40)
