@@ -10,7 +10,7 @@ import msgspec
 
 from outrider.gateway import answers
 from outrider.gateway.exchange import Exchange
-from outrider.gateway.tunnels import TunnelRegistry
+from outrider.gateway.tunnels import TunnelRegistry, TunnelSession
 from outrider.link.messages import Admission, Admit
 from outrider.tunnel.session import adopt
 
@@ -93,6 +93,20 @@ class Reception:
         transport, early = connection.release()
         if transport is not None:
             adopt(transport, head + early, session)
+            _record(exchange, admission, session)
+
+
+def _record(exchange: Exchange, admission: Admission, session: TunnelSession) -> None:
+    """The tunnel's opening and its end are on record, as those of any other upgraded exchange."""
+    dispatcher = exchange.connection.dispatcher
+    exchange.status = 101
+    exchange.switched = True
+    exchange.cluster = admission.cluster
+    # the registration token must not live as long as the tunnel
+    exchange.lines = []
+    exchange.special = {k: v for k, v in exchange.special.items() if k.startswith(b"x-forwarded-")}
+    dispatcher.switched(exchange)
+    session.closed.add_done_callback(lambda _: dispatcher.finished(exchange))
 
 
 def decode_params(value: bytes) -> dict[str, Any]:

@@ -37,12 +37,13 @@ class Channel:
         self._blocks: deque[memoryview] = deque()
         self._waiting = 0
         self._blocked = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def room(self) -> int:
         """Bytes that may still be put."""
-        return self._limit - self._waiting - self._gathered
+        return 0 if self._closed else self._limit - self._waiting - self._gathered
 
     def put(self, line: bytes) -> None:
         """Hands over a line, with its newline; the caller has looked for `room`."""
@@ -55,6 +56,7 @@ class Channel:
 
     def close(self, *, patience: float = CLOSE_SECONDS) -> int:
         """Hands over what is left, as long as somebody takes it; returns the number of bytes that nobody took."""
+        self._closed = True
         self._gather()
         self._unblock()
         if self._timer is not None:

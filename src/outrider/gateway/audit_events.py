@@ -8,6 +8,8 @@ from outrider.gateway.exchange import Exchange
 
 LOGIN = "login"
 LOGOUT = "logout"
+REGISTRATION = "registration"
+"""An agent asks for a tunnel."""
 REFUSED = "authentication"
 """A credential was refused."""
 
@@ -31,6 +33,8 @@ def event_of(exchange: Exchange) -> str:
         for pattern, event in _EVENTS:
             if pattern.match(what):
                 return event
+    if exchange.route == routing.TUNNEL:
+        return REGISTRATION
     return REFUSED if exchange.status == 401 and exchange.credential else ""
 
 

@@ -21,6 +21,7 @@ from outrider.link.messages import Verdict
 
 _encode = msgspec.json.Encoder().encode
 _KEPT_SECONDS = 64
+_EVENTFUL = frozenset({routing.CONTROL, routing.TUNNEL})
 
 
 class Clients(Protocol):
@@ -46,7 +47,7 @@ class Recorder:
         second, first = int(now), int(began)
         seconds = self._seconds
         more = extra if exchange.grant is None else self._user(exchange) + extra
-        if exchange.route == routing.CONTROL or exchange.status == 401 or exchange.impersonates:
+        if exchange.route in _EVENTFUL or exchange.status == 401 or exchange.impersonates:
             more += self._rarities(exchange)
         return (
             b'%b%012x","requestURI":"%b","method":"%b","remoteAddr":%b,"responseCode":%d,"requestTimestamp":'
@@ -91,6 +92,8 @@ class Recorder:
         members = b""
         if exchange.impersonates and exchange.grant is None:
             members = b',"user":' + _encode(_requested(exchange.special))
+        if exchange.route == routing.TUNNEL and exchange.cluster:
+            members += b',"cluster":' + _encode(exchange.cluster)
         event = event_of(exchange)
         return members + b',"event":' + _encode(event) if event else members
 

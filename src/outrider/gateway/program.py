@@ -105,6 +105,7 @@ class Gateway:
         self._tunnels.close()
         await self._local.close()
         await self._control.close()
+        await asyncio.sleep(0.01)  # whoever was cut off hears of it, and is recorded
         self._audit.close()
 
     # the link to control

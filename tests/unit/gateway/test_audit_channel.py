@@ -97,6 +97,12 @@ async def test_a_fifo_that_was_replaced_is_opened_anew_at_a_whole_line(path: Pat
     assert channel.lost == 1
 
 
+async def test_after_closing_there_is_no_room(path: Path, reader: int) -> None:
+    channel = Channel(path)
+    channel.close()
+    assert channel.room == 0
+
+
 async def test_closing_does_not_wait_for_a_reader_that_is_gone(path: Path) -> None:
     channel = Channel(path, flush_seconds=10)
     for _ in range(30):
