@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from outrider.cli.audit_options import audit_log
 from outrider.gateway.config import Address
 
 
@@ -62,20 +63,7 @@ def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--server-url", envvar="OUTRIDER_SERVER_URL", default="", help="How clients reach this server."
         ),
-        click.option(
-            "--audit-level",
-            type=click.IntRange(0, 3),
-            envvar=["OUTRIDER_AUDIT_LEVEL", "AUDIT_LEVEL"],
-            default=1,
-            show_default=True,
-            help="0 off, 1 requests, 2 with request bodies, 3 with response bodies.",
-        ),
-        click.option(
-            "--audit-log",
-            type=click.Path(path_type=Path, dir_okay=False),
-            envvar=["OUTRIDER_AUDIT_LOG", "AUDIT_LOG_PATH"],
-            help="The audit log's file; by default in the data folder.",
-        ),
+        audit_log,
         click.option(
             "--tunnel-silence",
             type=click.FloatRange(min=0.5, max=3600.0),

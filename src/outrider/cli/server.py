@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from outrider.cli.audit_options import take_audit_options
 from outrider.cli.options import addresses, front_door
 
 
@@ -37,20 +38,18 @@ from outrider.cli.options import addresses, front_door
 @front_door
 def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) -> None:
     """Run one server replica in the foreground."""
-    from outrider.server.config import AuditConfig, ControlConfig, ServingConfig
+    from outrider.server.config import ControlConfig, ServingConfig
     from outrider.server.instance import settings_of
     from outrider.server.replica import ReplicaConfig
 
     folder = data.absolute()
     listen = addresses(options["listen"] or (("0.0.0.0", 8443),), options["listen_http"])  # noqa: S104
-    level = options["audit_level"]
-    log = options["audit_log"] or folder / "audit" / "audit.log"
     config = ReplicaConfig(
         folder=folder,
         listen=listen,
         silence=options["tunnel_silence"],
         trusted_proxies=options["trusted_proxies"],
-        audit=AuditConfig(pipe=str(folder / "audit.pipe"), path=str(log), level=level) if level else None,
+        audit=take_audit_options(options).config(folder, folder / "audit" / "audit.log"),
         control=ControlConfig(
             folder=folder,
             kubeconfig=str(kubeconfig or ""),

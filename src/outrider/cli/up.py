@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from outrider.cli.audit_options import take_audit_options
 from outrider.cli.options import addresses, front_door
 
 
@@ -50,8 +51,7 @@ def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
         server_url=options["server_url"],
         serving=ServingConfig(certificate=options["tls_cert"], key=options["tls_key"], ca=options["tls_ca"]),
         trusted_proxies=options["trusted_proxies"],
-        audit_level=options["audit_level"],
-        audit_log=options["audit_log"],
+        audit=take_audit_options(options),
         silence=options["tunnel_silence"],
     )
     raise SystemExit(asyncio.run(_run(config, ready_file)))

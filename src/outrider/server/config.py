@@ -22,13 +22,14 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     `kubeconfig` leads to the management cluster, "" means the pod's own service account. `folder` holds the
     sockets and the gateway's account; only this user may enter it. `replica` names this replica among all.
     `default_url` is the address of this server as long as nobody has set another. `ready_file` is written once
-    everything is up.
+    everything is up. `lease_seconds` is how long a leader that says nothing more is waited for.
     """
 
     folder: Path
     kubeconfig: str = ""
     replica: str = "outrider"
     default_url: str = ""
+    lease_seconds: float = 10.0
     embedded: bool = False
     ready_file: str = ""
     serving: ServingConfig = ServingConfig()
@@ -51,7 +52,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
 class AuditConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the audit log goes and what it holds (contract, auth-and-rbac §5.1; levels by the rulings).
 
-    `pipe` is a FIFO that the gateway writes to. `max_size` is in MB, `max_age` in days.
+    `pipe` is a FIFO that the gateway writes to. `max_size` is in MB, `max_age` in days; 0 sets no limit. Groups
+    in `exclude_groups` are left out of the records.
     """
 
     pipe: str
@@ -60,3 +62,4 @@ class AuditConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_size: int = 100
     max_age: int = 10
     max_backup: int = 10
+    exclude_groups: tuple[str, ...] = ()

@@ -19,7 +19,8 @@ from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.transport import HttpTransport
-from outrider.server.config import AuditConfig, ControlConfig, ServingConfig
+from outrider.server.auditing import AuditOptions
+from outrider.server.config import ControlConfig, ServingConfig
 from outrider.server.demo import DemoCluster
 from outrider.server.entry import Entry
 from outrider.server.replica import Replica, ReplicaConfig
@@ -37,8 +38,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     server_url: str = ""
     serving: ServingConfig = ServingConfig()
     trusted_proxies: tuple[str, ...] = ()
-    audit_level: int = 1
-    audit_log: Path | None = None
+    audit: AuditOptions = AuditOptions()
     silence: float = 22.0
 
 
@@ -98,7 +98,7 @@ class Instance:
                 folder=folder,
                 listen=listen,
                 trusted_proxies=config.trusted_proxies,
-                audit=self._audit(folder),
+                audit=config.audit.config(folder, config.data / "audit" / "audit.log"),
                 silence=config.silence,
                 control=ControlConfig(
                     folder=folder,
@@ -128,13 +128,6 @@ class Instance:
         ]
         path.write_bytes(msgspec.json.encode([address.port for address in chosen]))
         return tuple(chosen)
-
-    def _audit(self, folder: Path) -> AuditConfig | None:
-        level = self._config.audit_level
-        if level == 0:
-            return None
-        path = self._config.audit_log or self._config.data / "audit" / "audit.log"
-        return AuditConfig(pipe=str(folder / "audit.pipe"), path=str(path), level=level)
 
     async def _summary(self, entry: Entry, clusters: list[dict[str, Any]]) -> dict[str, Any]:
         replica = self._replica

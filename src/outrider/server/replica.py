@@ -89,6 +89,7 @@ class Replica:
             trusted_proxies=self._config.trusted_proxies,
             audit_pipe=str(audit.pipe) if audit is not None else "",
             audit_level=audit.level if audit is not None else 0,
+            audit_exclude_groups=audit.exclude_groups if audit is not None else (),
             silence_seconds=self._config.silence,
             sweep_seconds=min(_SWEEP, self._config.silence / 4),
         )
