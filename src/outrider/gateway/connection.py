@@ -322,7 +322,7 @@ class ClientConnection(asyncio.Protocol):
         lines = self._lines
         target = self._target
         parser = self._parser
-        exchange = Exchange(self, parser.get_method(), target, lines)
+        exchange = Exchange(self, parser.get_method(), target, lines, special)
         version = parser.get_http_version()
         if exchange.method not in _METHODS:
             raise _Refused(answers.status(405, "this method is not served here"))
@@ -348,7 +348,6 @@ class ClientConnection(asyncio.Protocol):
             if _HOST.fullmatch(exchange.host) is None:
                 raise _Refused(answers.BAD_HOST)
             self._host = exchange.host
-        exchange.special = special
         exchange.credential = get(b"authorization", b"")
         cookie = get(b"cookie")
         if cookie:

@@ -32,80 +32,49 @@ class Exchange:
     value or one made of the session cookie. Byte counts are of bodies, both ways.
     """
 
-    __slots__ = (
-        "_body",
-        "_bodyless",
-        "_chunked",
-        "_remaining",
-        "answered",
-        "bytes_in",
-        "bytes_out",
-        "close",
-        "cluster",
-        "connection",
-        "cookie",
-        "credential",
-        "done",
-        "extra",
-        "from_cookie",
-        "grant",
-        "host",
-        "impersonates",
-        "length",
-        "lines",
-        "method",
-        "old",
-        "origin",
-        "received",
-        "route",
-        "special",
-        "started",
-        "status",
-        "switched",
-        "tap",
-        "target",
-        "upgrade",
-        "upstream",
-        "uri",
-    )
+    # What most exchanges never change stands here once instead of being set on each of them.
+    length = 0
+    old = False
+    close = False
+    host = b""
+    credential = b""
+    cookie = b""
+    origin = b""
+    upgrade = b""
+    from_cookie = False
+    impersonates = False
+    cluster = ""
+    route = ""
+    extra = b""
+    grant: "Grant | None" = None
+    upstream: Upstream | None = None
+    tap: "Tap | None" = None
+    received = False
+    answered = False
+    done = False
+    switched = False
+    status = 0
+    bytes_in = 0
+    bytes_out = 0
+    _chunked = False
+    _remaining = -1
 
     def __init__(
-        self, connection: "ClientConnection", method: bytes, target: bytes, lines: list[bytes]
+        self,
+        connection: "ClientConnection",
+        method: bytes,
+        target: bytes,
+        lines: list[bytes],
+        special: dict[bytes, bytes] | None = None,
     ) -> None:
         self.connection = connection
         self.method = method
-        self.uri = target
-        self.target = target
+        self.uri = self.target = target
         self.lines = lines
-        self.length = 0
-        self.old = False
-        self.close = False
-        self.host = b""
-        self.credential = b""
-        self.cookie = b""
-        self.origin = b""
-        self.upgrade = b""
-        self.from_cookie = False
-        self.impersonates = False
-        self.cluster = ""
-        self.route = ""
-        self.special: dict[bytes, bytes] = {}
-        self.extra = b""
-        self.grant: Grant | None = None
-        self.upstream: Upstream | None = None
-        self.tap: Tap | None = None
-        self.received = False
-        self.answered = False
-        self.done = False
-        self.switched = False
-        self.status = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.special = special if special is not None else {}
         self.started = time.monotonic()
         self._body: list[bytes] = []
-        self._chunked = False
         self._bodyless = method == b"HEAD"
-        self._remaining = -1
 
     def header(self, name: bytes) -> bytes:
         """A header's value, of any kind; empty when there is none. `name` is in lower case."""

@@ -1,5 +1,6 @@
 """Which backend a request target means. Pure: bytes in, a route out."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -73,8 +74,13 @@ def _cluster_route(target: bytes, start: int) -> Route:
         identifier, rest = target[start:end], target[end:]
     if rest.startswith(b"//"):
         return Route(BAD, "", target)
-    cluster = identifier.decode("ascii") if _ID.fullmatch(identifier) else ""
+    cluster = _cluster(identifier)
     return Route(LOCAL if cluster == LOCAL else CLUSTER, cluster, rest)
+
+
+@functools.lru_cache(maxsize=4096)
+def _cluster(identifier: bytes) -> str:
+    return identifier.decode("ascii") if _ID.fullmatch(identifier) else ""
 
 
 def _has_dots(target: bytes) -> bool:

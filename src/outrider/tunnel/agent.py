@@ -6,7 +6,7 @@ from collections.abc import Callable
 from outrider.kit import http1
 from outrider.tunnel import frames
 from outrider.tunnel.exchange import Backend, Upstream
-from outrider.tunnel.flow import Receiver, Sender
+from outrider.tunnel.flow import Flow
 from outrider.tunnel.frames import FIN, FrameError
 from outrider.tunnel.mux import Mux
 
@@ -16,21 +16,20 @@ MAX_STREAMS = 10_000
 _log = logging.getLogger("outrider.tunnel")
 
 
-class AgentStream:
+class AgentStream(Flow):
     """One request in flight; the Responder of the backend that runs it.
 
     `complete` says that the request has come whole: it has no body.
     """
 
-    __slots__ = ("_complete", "_paused", "_receiver", "_sender", "_session", "done", "id", "upstream")
+    __slots__ = ("_complete", "_paused", "_session", "done", "id", "upstream")
 
     def __init__(self, session: "AgentSession", number: int, *, complete: bool) -> None:
+        self._receiver = self._sender = None
         self.id = number
         self.upstream: Upstream | None = None
         self.done = False
         self._session = session
-        self._receiver = Receiver()
-        self._sender = Sender()
         self._complete = complete
         self._paused = False
 
@@ -39,7 +38,7 @@ class AgentStream:
     def on_frame(self, kind: int, fin: int, payload: memoryview) -> None:
         """One frame of the request's body, or about its flow."""
         if kind == frames.WINDOW:
-            self._sender.grant(payload)
+            self.sender.grant(payload)
             return self.on_writable()
         if kind == frames.RESET:
             return self.on_gone("")
@@ -57,7 +56,7 @@ class AgentStream:
             return
         if payload:
             upstream.send(bytes(payload))
-            self._grant(self._receiver.consumed(len(payload)))
+            self._grant(self.receiver.consumed(len(payload)))
         if fin and not self.done:
             upstream.finish()
 
@@ -80,7 +79,7 @@ class AgentStream:
             return
         if self._session.blocked:
             self._session.waiting.add(self)
-        elif self._sender.credit > 0 and self.upstream is not None:
+        elif self.sender.credit > 0 and self.upstream is not None:
             self._paused = False
             self.upstream.resume()
 
@@ -120,11 +119,11 @@ class AgentStream:
 
     def pause_sending(self) -> None:
         """The API server takes no more of the request's body: grant no credit."""
-        self._receiver.pause()
+        self.receiver.pause()
 
     def resume_sending(self) -> None:
         """It does again."""
-        self._grant(self._receiver.resume())
+        self._grant(self.receiver.resume())
 
     def started(self, upstream: Upstream) -> None:
         """The backend has taken the request."""
@@ -133,8 +132,8 @@ class AgentStream:
             upstream.pause()
 
     def _spent(self, size: int) -> None:
-        self._sender.credit -= size
-        if (self._sender.credit <= 0 or self._session.blocked) and not self._paused:
+        self.sender.credit -= size
+        if (self.sender.credit <= 0 or self._session.blocked) and not self._paused:
             self._paused = True
             if self._session.blocked:
                 self._session.waiting.add(self)
@@ -148,7 +147,8 @@ class AgentStream:
     def _forget(self) -> None:
         self.done = True
         self._session.streams.pop(self.id, None)
-        self._session.waiting.discard(self)
+        if self._paused:
+            self._session.waiting.discard(self)
 
 
 class AgentSession(Mux):

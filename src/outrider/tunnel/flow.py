@@ -71,3 +71,27 @@ class Sender:
         self.credit += frames.CREDIT.unpack_from(payload)[0]
         if self.credit > 2 * frames.MAX_WINDOW:
             raise frames.FrameError("WINDOW grants more than the largest window")
+
+
+class Flow:
+    """Both directions of a stream. Most streams are over before either matters, so each is made when it is needed."""
+
+    __slots__ = ("_receiver", "_sender")
+
+    def __init__(self) -> None:
+        self._receiver: Receiver | None = None
+        self._sender: Sender | None = None
+
+    @property
+    def receiver(self) -> Receiver:
+        """The reading side."""
+        if self._receiver is None:
+            self._receiver = Receiver()
+        return self._receiver
+
+    @property
+    def sender(self) -> Sender:
+        """The writing side."""
+        if self._sender is None:
+            self._sender = Sender()
+        return self._sender

@@ -3,7 +3,7 @@
 from outrider.kit import http1
 from outrider.tunnel import frames
 from outrider.tunnel.exchange import Responder
-from outrider.tunnel.flow import Receiver, Sender
+from outrider.tunnel.flow import Flow
 from outrider.tunnel.frames import FIN, FrameError, Request
 from outrider.tunnel.mux import Mux
 
@@ -12,27 +12,16 @@ MAX_BACKLOG = 16 << 20
 """Bytes that may wait for an agent which takes none; then new requests are refused."""
 
 
-class ServerStream:
+class ServerStream(Flow):
     """One request in flight; an Upstream for its responder."""
 
-    __slots__ = (
-        "_done",
-        "_headed",
-        "_paused",
-        "_receiver",
-        "_sender",
-        "_session",
-        "_upgrade",
-        "id",
-        "responder",
-    )
+    __slots__ = ("_done", "_headed", "_paused", "_session", "_upgrade", "id", "responder")
 
     def __init__(self, session: "ServerSession", number: int, responder: Responder, *, upgrade: bool) -> None:
+        self._receiver = self._sender = None
         self.id = number
         self.responder = responder
         self._session = session
-        self._receiver = Receiver()
-        self._sender = Sender()
         self._upgrade = upgrade
         self._headed = False
         self._paused = False
@@ -46,8 +35,8 @@ class ServerStream:
             return
         session = self._session
         session.send_frame(frames.DATA, self.id, data)
-        self._sender.credit -= len(data)
-        if self._sender.credit <= 0 or session.blocked:
+        self.sender.credit -= len(data)
+        if self.sender.credit <= 0 or session.blocked:
             self._hold()
 
     def finish(self) -> None:
@@ -63,11 +52,11 @@ class ServerStream:
 
     def pause(self) -> None:
         """Grants no more credit."""
-        self._receiver.pause()
+        self.receiver.pause()
 
     def resume(self) -> None:
         """Grants what has gathered."""
-        self._grant(self._receiver.resume())
+        self._grant(self.receiver.resume())
 
     # Stream: frames from the agent
 
@@ -80,7 +69,7 @@ class ServerStream:
         elif kind == frames.TRAILERS:
             self._on_trailers(payload)
         elif kind == frames.WINDOW:
-            self._sender.grant(payload)
+            self.sender.grant(payload)
             self.on_writable()
         elif kind == frames.RESET:
             self._forget()
@@ -100,7 +89,8 @@ class ServerStream:
         self._headed = True
         if fin:
             self._forget()
-        self.responder.on_head(status, length, lines, body, bool(fin))
+            return self.responder.on_head(status, length, lines, body, True)
+        self.responder.on_head(status, length, lines, body, False)
         return self._account(len(body))
 
     def _on_informational(self, status: int, fin: int, lines: bytes, body: memoryview) -> None:
@@ -111,7 +101,7 @@ class ServerStream:
         self.responder.on_head(status, -1, lines, body, False)
         if switch:
             return self._account(len(body))
-        return self._receiver.charge(frames.HEADING.size + len(lines))  # no end of them without an answer
+        return self.receiver.charge(frames.HEADING.size + len(lines))  # no end of them without an answer
 
     def _on_data(self, fin: int, payload: memoryview) -> None:
         if not self._headed:
@@ -135,7 +125,7 @@ class ServerStream:
 
     def _account(self, size: int) -> None:
         if size:
-            self._grant(self._receiver.consumed(size))
+            self._grant(self.receiver.consumed(size))
 
     def _grant(self, credit: int) -> None:
         if credit and not self._done:
@@ -149,7 +139,7 @@ class ServerStream:
             return
         if self._session.blocked:
             self._session.waiting.add(self)
-        elif self._sender.credit > 0:
+        elif self.sender.credit > 0:
             self._paused = False
             self.responder.resume_sending()
 
@@ -180,7 +170,8 @@ class ServerStream:
     def _forget(self) -> None:
         self._done = True
         self._session.streams.pop(self.id, None)
-        self._session.waiting.discard(self)
+        if self._paused:
+            self._session.waiting.discard(self)
 
 
 class ServerSession(Mux):

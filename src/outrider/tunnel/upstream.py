@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from outrider.kit import http1
+from outrider.kit.plain import PlainHead, plain_head
 from outrider.tunnel.exchange import Responder, Upstream
 from outrider.tunnel.frames import Request
 
@@ -17,13 +18,15 @@ MAX_SILENCE = http1.MAX_HEAD + 256 * 1024
 CLOSE_GRACE = 10.0
 """Seconds that a server has to take what was written before a closed connection is cut."""
 
+UNAUTHORIZED = 401
 _NOTHING = Request(b"")
 
 
 class UpstreamConnection(asyncio.Protocol, Upstream):
     """A connection of a pool; while a request runs on it, that request's Upstream.
 
-    Responses are parsed strictly by llhttp and handed on as decoded parts: status, length, end-to-end lines, body.
+    Responses are parsed strictly, plain ones at once and all others by llhttp, and handed on as decoded parts:
+    status, length, end-to-end lines, body.
     When a kept connection turns out to be dead, or its credential stale, before anything of a repeatable request
     was answered, the request is run once more and this object passes its calls on.
 
@@ -38,6 +41,7 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         "_done",
         "_ended",
         "_final",
+        "_fresh",
         "_head",
         "_headed",
         "_is_head",
@@ -46,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         "_length",
         "_lines",
         "_paused",
+        "_plain",
         "_pool",
         "_raw",
         "_request",
@@ -73,21 +78,17 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         self._used = False
         self._final = False
         self._begin()
+        self.on_message_begin()
 
     def _begin(self) -> None:
         request = self._request
-        self._head: tuple[int, int, bytes] | None = None
         self._headed = False
-        self._lines: list[bytes] = []
-        self._trailers: list[bytes] = []
-        self._body: list[bytes] = []
-        self._ended: set[bytes] = set()
-        self._length = -1
+        self._fresh = True
+        self._plain = 0
         self._left = request.length
-        self._silent = 0
         self._sent = request.length == 0 and not request.upgrade
         self._is_head = request.head.startswith(b"HEAD ")
-        self._done = self._raw = self._keep = self._paused = self._retry = self._chunked = False
+        self._done = self._raw = self._keep = self._paused = self._retry = False
 
     # asyncio.Protocol
 
@@ -103,6 +104,16 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
             return self.abort()  # nobody asked: the server and we disagree about where a response ends
         if self._raw:
             return responder.on_data(data)
+        if self._fresh:
+            self._fresh = False
+            plain = None if self._is_head or self._request.upgrade else plain_head(data)
+            if plain is not None and plain.status != UNAUTHORIZED:
+                return self._on_plain_head(responder, plain, data)
+        elif self._plain:
+            return self._on_plain_body(responder, data)
+        return self._on_parsed(responder, data)
+
+    def _on_parsed(self, responder: Responder, data: bytes) -> None:
         self._silent += len(data)
         try:
             self.parser.feed_data(data)
@@ -113,6 +124,27 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         if self._silent > MAX_SILENCE:
             return self._fail("the head or the trailers of the server's answer are too large")
         return self._deliver(responder) if self.responder is responder else None
+
+    def _on_plain_head(self, responder: Responder, plain: PlainHead, data: bytes) -> None:
+        body = data[plain.start :]
+        self._headed = self._keep = True
+        self._plain = plain.length - len(body)
+        if self._plain < 0:
+            return self._fail("the server's answer is longer than its head says")
+        last = self._plain == 0
+        if last:
+            self._over()
+        return responder.on_head(plain.status, plain.length, plain.lines, body, last)
+
+    def _on_plain_body(self, responder: Responder, data: bytes) -> None:
+        self._plain -= len(data)
+        if self._plain < 0:
+            return self._fail("the server's answer is longer than its head says")
+        if self._plain:
+            return responder.on_data(data)
+        self._over()
+        responder.on_data(data)
+        return responder.on_end(b"")
 
     def eof_received(self) -> bool:
         """The server closes; a body that ends with the connection is complete now."""
@@ -241,6 +273,14 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         """Another message; after a complete response there must be none."""
         if self._done:
             raise ValueError("more than one answer")
+        self._head: tuple[int, int, bytes] | None = None
+        self._lines: list[bytes] = []
+        self._trailers: list[bytes] = []
+        self._body: list[bytes] = []
+        self._ended: set[bytes] = set()
+        self._length = -1
+        self._silent = 0
+        self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line, or a trailer when the body has come."""
@@ -286,9 +326,6 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         return None
 
     def _on_informational(self, status: int, lines: bytes) -> None:
-        self._length = -1
-        self._chunked = False
-        self._ended.clear()
         if self.responder is not None:
             self.responder.on_head(status, -1, lines, b"", False)
 
