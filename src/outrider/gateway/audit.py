@@ -18,6 +18,7 @@ METADATA, REQUESTS, RESPONSES = 1, 2, 3
 """Levels (ruling in the contract's README): 0 is off."""
 
 _UNRECORDED = frozenset({routing.PING, routing.HEALTH, routing.READY})
+_BODIES_DROPPED = b',"auditLogError":"its bodies were dropped: the writer could not keep up"'
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -112,6 +113,11 @@ class AuditTrail:
             return
         if channel.lost:
             extra += self._confession()
+        if tap is not None and channel.room < channel.limit // 2:
+            # better all records without bodies than some with them
+            tap.release()
+            tap = None
+            extra = extra or _BODIES_DROPPED
         line = self._recorder.line(exchange, number, extra)
         if tap is not None:
             line = tap.attach(line, exchange)

@@ -27,7 +27,7 @@ class Channel:
     def __init__(self, path: Path, *, limit: int = MAX_WAITING, flush_seconds: float = FLUSH_SECONDS) -> None:
         self.lost = 0
         self._path = path
-        self._limit = limit
+        self.limit = limit
         self._flush_seconds = flush_seconds
         self._loop = asyncio.get_running_loop()
         self._descriptor = open_fifo(path)
@@ -43,7 +43,7 @@ class Channel:
     @property
     def room(self) -> int:
         """Bytes that may still be put."""
-        return 0 if self._closed else self._limit - self._waiting - self._gathered
+        return 0 if self._closed else self.limit - self._waiting - self._gathered
 
     def put(self, line: bytes) -> None:
         """Hands over a line, with its newline; the caller has looked for `room`."""

@@ -7,6 +7,8 @@ hidden detail can be looked up, a secret in a log cannot be taken back.
 
 import re
 from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -58,9 +60,13 @@ _CONTENTS = frozenset({"data", "stringData", "binaryData"})
 _STATUS = frozenset({"kind", "apiVersion", "status", "reason", "code"})
 _SIGN_IN = frozenset({"username", "type", "responseType", "description", "ttl"})
 _EMBEDDED = re.compile(r"""(?i)["']?kind["']?\s{0,4}:\s{0,4}["']?(?:secret|configmap)\b""")
+_SHORT = 8
+"""Characters below which a text can hold no document."""
 _OPAQUE = re.compile(r"[\w+/=-]{256,}\s*")
 """Encoded contents, such as a bundle's compressed resources: nobody can tell what they hold."""
 _MAX_EMBEDDED = 3
+_MAX_REMEMBERED = 64
+"""Characters of a member's name whose sort is remembered."""
 
 
 def redact_request(body: Any, topic: About) -> Any:
@@ -120,12 +126,32 @@ def _inherited(hidden: frozenset[str], name: str) -> frozenset[str]:
 def _hides(name: str, member: Any, hidden: frozenset[str]) -> bool:
     if member is None or isinstance(member, bool) or member in ("", [], {}):
         return False
-    lower = name.lower()
-    if name in hidden or lower in _NAMED or any(word in lower for word in _CONTRACT):
+    if name in hidden:
         return True
+    sort = _sort(name) if len(name) <= _MAX_REMEMBERED else _judge(name)
+    if sort is _Sort.UNKNOWN:
+        return is_exchanged(name, member)
+    return sort is _Sort.SECRET or not _is_reference(member)
+
+
+class _Sort(Enum):
+    """What a member's name says of its value."""
+
+    UNKNOWN = 0
+    SECRET = 1
+    SECRET_OR_REFERENCE = 2
+
+
+def _judge(name: str) -> _Sort:
+    lower = name.lower()
+    if lower in _NAMED or any(word in lower for word in _CONTRACT):
+        return _Sort.SECRET
     if is_secret_word(name) and not lower.endswith(_REFERENCES):
-        return not _is_reference(member)
-    return is_exchanged(name, member)
+        return _Sort.SECRET_OR_REFERENCE
+    return _Sort.UNKNOWN
+
+
+_sort = lru_cache(4096)(_judge)  # the same names come again and again
 
 
 def _is_reference(member: Any) -> bool:
@@ -148,6 +174,8 @@ def _array(values: list[Any], hidden: frozenset[str], embedded: int) -> list[Any
 
 
 def _text(text: str, embedded: int) -> str:
+    if len(text) < _SHORT:
+        return REDACTED if looks_secret(text) else text
     bare = text.lstrip()
     if bare[:1] in ("{", "[") and embedded:
         try:

@@ -212,17 +212,35 @@ async def test_nothing_is_copied_below_level_2(make: Make) -> None:
 async def test_lost_records_are_said_in_the_next_one(make: Make) -> None:
     desk = make(3)
     desk.cluster.answers = json_answer
-    desk.trail._channel._limit = 0
+    desk.trail._channel.limit = 0
     client = desk.client()
     for _ in range(3):
         client.feed(post(C1 + b"/api", b"{}"))
-    desk.trail._channel._limit = 1 << 20
+    desk.trail._channel.limit = 1 << 20
     client.feed(get(C1 + b"/api"))
     (entry,) = desk.log()
     assert entry["auditLogError"].startswith("3 records were lost")
     assert entry["auditID"].endswith("000000000004")
     assert desk.trail._holdings.held == 0
     assert desk.trail.values() == {"rancher_audit_events_total": 4, "rancher_audit_dropped_total": 3}
+
+
+async def test_when_the_writer_is_slow_bodies_go_before_records(make: Make) -> None:
+    desk = make(3)
+    desk.trail._channel.limit = 200_000
+    client = desk.client()
+    body = b'{"a":"' + b"x" * 50_000 + b'"}'
+    for _ in range(5):
+        client.feed(post(C1 + b"/api", body))
+        desk.cluster.last.answer(b"{}")
+        desk.trail._channel._blocked = True
+    desk.trail._channel._blocked = False
+    entries = desk.log()
+    assert len(entries) == 5
+    assert "requestBody" in entries[0]
+    assert "requestBody" not in entries[-1]
+    assert entries[-1]["auditLogError"].startswith("its bodies were dropped")
+    assert desk.trail._holdings.held == 0
 
 
 def test_level_0_records_nothing() -> None:
