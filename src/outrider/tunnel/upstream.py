@@ -85,6 +85,7 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         self._headed = False
         self._fresh = True
         self._plain = 0
+        self._silent = 0
         self._left = request.length
         self._sent = request.length == 0 and not request.upgrade
         self._is_head = request.head.startswith(b"HEAD ")
@@ -151,10 +152,14 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         responder = self.responder
         if responder is None:
             self._pool.lost(self)  # before anybody takes it for a live one
-        elif self._headed and not self._done and self._length == -1 and not self._chunked and not self._raw:
+        elif self._ends_with_connection():
             self._done = True
             self._deliver(responder)
         return False
+
+    def _ends_with_connection(self) -> bool:
+        delimited = self._plain or self._raw or self._chunked or self._length >= 0
+        return self._headed and not self._done and not delimited
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -279,7 +284,6 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         self._body: list[bytes] = []
         self._ended: set[bytes] = set()
         self._length = -1
-        self._silent = 0
         self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:

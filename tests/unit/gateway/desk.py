@@ -1,6 +1,7 @@
 """The real dispatcher between a client without a socket and scripted backends."""
 
 import asyncio
+from inspect import signature
 from typing import Any
 
 from outrider.gateway.connection import ClientConnection
@@ -60,6 +61,8 @@ class Desk:
         self.verdict: Verdict | None = Verdict(
             id=0, status=200, identity=ALICE, token="t-1", user="u-alice", generation=1, ttl=30.0
         )
+        self.peers = Tunnels({})
+        more: dict[str, Any] = {"peers": self.peers} if "peers" in signature(Dispatcher).parameters else {}
         self.dispatcher = Dispatcher(
             self.ask,
             Tunnels(self.scripts),  # type: ignore[arg-type]
@@ -69,6 +72,7 @@ class Desk:
             forwarding=Forwarding(),
             audit=self.ledger,
             metrics=Metrics(),
+            **more,
         )
         self.verdicts.on_beat(Beat(generation=1))
 

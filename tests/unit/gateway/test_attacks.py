@@ -452,7 +452,8 @@ _pieces = st.sampled_from(
         b"\n", b"\r", b"Host: a", b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"abc",
         b"Transfer-Encoding: gzip", b"Connection: close", b"Connection: upgrade", b"Upgrade: websocket", b"3\r\nabc",
         b"Upgrade: h2c", b"0\r\n\r\n", b"Impersonate-User: x", b"Connection: impersonate-user", b"\r\n\r\n", b":",
-        b"Authorization: Bearer kubeconfig-u-alice:secret", b"Cookie: R_SESS=x", b"\x00", b"\x80", b"Expect: 100-continue",
+        b"Authorization: Bearer kubeconfig-u-alice:secret", b"Cookie: R_SESS=x", b"\x00", b"\x80",
+        b"Expect: 100-continue",
         b"GET /k8s/clusters/c-1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n",
         b"PUT /k8s/clusters/c-1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n",
     ]
