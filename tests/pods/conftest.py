@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.support.not_run import not_run
 from tests.support.pods import needs
 from tests.support.pods.network import ADDRESS
 from tests.support.pods.node import RunningNode
+from tests.support.pods.objects import pod
 from tools.image.build import Builder
 from tools.setup.places import checkout
 
@@ -109,3 +112,27 @@ def kubectl(request: pytest.FixtureRequest, imported: Imported, direct: Kubectl,
 def modern(imported: Imported, direct: Kubectl) -> Kubectl:
     """The new kubectl alone, through Outrider."""
     return direct.at(imported.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def shell(direct: Kubectl) -> str:
+    """The name of a pod with a shell and tools, in the namespace `default`."""
+    direct("apply", "-f", "-", stdin=pod("shell"))
+    direct("wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
+    return "shell"
+
+
+@pytest.fixture
+def make_pod(direct: Kubectl) -> Iterator[Callable[..., str]]:
+    """Makes pods for one test, and waits until they run; its arguments are those of `pod`."""
+    made: list[str] = []
+
+    def make(**options: Any) -> str:
+        made.append(f"t-{uuid4().hex[:8]}")
+        direct("apply", "-f", "-", stdin=pod(made[-1], **options))
+        direct("wait", "--for=condition=Ready", f"pod/{made[-1]}", "--timeout=60s")
+        return made[-1]
+
+    yield make
+    for name in made:
+        direct("delete", "pod", name, "--ignore-not-found", "--wait=false")

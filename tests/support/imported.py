@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ def import_cluster(management: Kubectl, direct: Kubectl, name: str, folder: Path
     began = time.monotonic()
     done = subprocess.run(
         [*direct.within, "sh", "-c", command],
-        env={"PATH": f"{direct.program.parent}:{os.environ['PATH']}", "KUBECONFIG": str(direct.config)},
+        env=direct.environment() | {"KUBECONFIG": str(direct.config)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -48,7 +48,7 @@ class Kubectl:
         return subprocess.run(
             self.command(*arguments),
             input=stdin,
-            env=self._environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -70,11 +70,13 @@ class Kubectl:
 
     def background(self, *arguments: str) -> Running:
         """Starts it and reads along."""
-        return Running(self.command(*arguments), self._environment())
+        return Running(self.command(*arguments), self.environment())
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What it runs in; this kubectl is the one on the PATH."""
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
-        return kept | {"HOME": str(self.home)}
+        path = f"{self.program.parent}:{kept.get('PATH', '')}"
+        return kept | {"HOME": str(self.home), "PATH": path}
 
 
 class Running:

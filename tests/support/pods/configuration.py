@@ -68,7 +68,6 @@ def kubelet(client_ca: str, cgroup: str) -> dict[str, Any]:
         "evictionHard": {"memory.available": "64Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "failCgroupV1": False,
         "failSwapOn": False,
-        "localStorageCapacityIsolation": False,
         "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,
         "resolvConf": "",
