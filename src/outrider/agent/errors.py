@@ -21,9 +21,5 @@ class TrustError(AgentError):
     """The server could not prove that it is the one that this agent was installed for."""
 
 
-class StateError(AgentError):
-    """The record of what was applied in the cluster cannot be read or written."""
-
-
 class AbandonedError(AgentError):
     """No tunnel could be opened for so long that a restart of the agent is the better try."""

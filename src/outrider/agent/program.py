@@ -13,7 +13,6 @@ from typing import Any, cast
 import aiofastnet
 
 from outrider import __version__
-from outrider.agent import ledger
 from outrider.agent.credentials import ImpersonationAccounts
 from outrider.agent.dialer import Dialer, Tunnel
 from outrider.agent.errors import AgentError
@@ -23,8 +22,11 @@ from outrider.agent.keeper import AccountKeeper
 from outrider.agent.registration import Registration
 from outrider.agent.reporter import Facts, Reporter
 from outrider.agent.settings import AgentSettings, read_file
-from outrider.agent.state import StateApplier
 from outrider.agent.trust import Trust
+from outrider.delivery.applier import StateApplier
+from outrider.delivery.fetcher import Fetcher
+from outrider.delivery.ledger import NAMESPACE
+from outrider.delivery.presence import MANAGER
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import TaskSupervisor
 from outrider.kube.client import Client
@@ -35,7 +37,16 @@ from outrider.runtime.leader import Durations, LeaderElector
 from outrider.tunnel import session
 from outrider.tunnel.agent import AgentSession
 from outrider.tunnel.pool import UpstreamPool
-from outrider.tunnel.reports import ReportError, Resync, StateReport, decode_server_message, encode
+from outrider.tunnel.reports import (
+    Hello,
+    ReportError,
+    Resync,
+    StateHead,
+    StatePart,
+    StateReport,
+    UnknownMessage,
+    decode_server_message,
+)
 from outrider.tunnel.upstream import UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -67,10 +78,15 @@ class Agent:
         self._inventory = Inventory(
             client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
         )
-        self._state = StateApplier(client, self._tell, every=settings.resync_state_every)
-        self._lease = LeaderElector(
-            client, "outrider-agent", ledger.NAMESPACE, settings.name, durations=_LEASE
+        # Another field manager than the agent's own, so that neither drops what the other set
+        self._state = StateApplier(
+            Client(self._transport, field_manager=MANAGER, max_retries=2),
+            self._tell_state,
+            changed=self._state_changed,
+            every=settings.resync_state_every,
         )
+        self._fetcher = Fetcher(self._state)
+        self._lease = LeaderElector(client, "outrider-agent", NAMESPACE, settings.name, durations=_LEASE)
         self._trust = Trust(
             settings.server,
             expected=settings.ca_checksum,
@@ -102,7 +118,8 @@ class Agent:
             "inventory": self._inventory.run,
             "accounts": self._accounts.run,
             "account guard": self._guard.run,
-            "desired state": lambda: self._lease.run(self._state.run),
+            "desired state": lambda: self._lease.run(lambda: self._state.run(self._lease.epoch)),
+            "parts of the desired state": self._fetcher.run,
             "idle connections": self._sweep,
             "check of the CA": self._tell_strictness,
         }
@@ -146,6 +163,12 @@ class Agent:
     async def _tell_strictness(self) -> None:
         self._reporter.facts_changed(Facts(strict_tls=await self._trust.would_be_strict()))
 
+    def _tell_state(self, report: StateReport) -> None:
+        self._fetcher.report(report)
+
+    def _state_changed(self) -> None:
+        self._fetcher.look()
+
     # tunnels
 
     async def _dial(
@@ -165,29 +188,34 @@ class Agent:
     def _opened(self, tunnel: Tunnel) -> None:
         self._tunnels.append(cast(AgentSession, tunnel))
         self._reporter.attach(tunnel)
-        if self._state.last is not None:
-            tunnel.send_message(encode(self._state.last))
+        self._fetcher.attach(tunnel)
 
     def _gone(self, tunnel: Tunnel) -> None:
         self._reporter.detach(tunnel)
+        self._fetcher.detach(tunnel)
         self._tunnels = [other for other in self._tunnels if other is not tunnel]
 
     def _receive(self, tunnel: AgentSession, body: bytes) -> None:
         """A control message of the server's."""
         try:
             message = decode_server_message(body)
+        except UnknownMessage as error:
+            log.debug("ignored %s of the server's", error)
+            return
         except ReportError as error:
             log.warning("ignored a message of the server's: %s", error)
             return
-        if isinstance(message, Resync):
-            self._reporter.resync(tunnel)
-        else:
-            self._state.offer(message)
-
-    def _tell(self, report: StateReport) -> None:
-        body = encode(report)
-        for tunnel in self._tunnels:
-            tunnel.send_message(body)
+        match message:
+            case Hello():
+                self._dialer.greeted(tunnel, message)
+            case Resync():
+                self._reporter.resync(tunnel)
+            case StateHead():
+                self._fetcher.on_head(tunnel, message)
+            case StatePart():
+                self._fetcher.on_part(tunnel, message)
+            case _:
+                log.debug("ignored %s", type(message).__name__)
 
 
 def connector(

@@ -46,7 +46,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
         silence: seconds without a sign of life after which a tunnel is dropped.
         ping_every: seconds between the agent's own pings.
         report_after: seconds that changes of the inventory are gathered before they are sent.
-        resync_state_every: seconds between two enforcements of the desired state.
+        resync_state_every: seconds after which all of the desired state is applied again.
         poll_every: seconds between two looks at the version and health of the API server.
         stop_within: seconds that running streams get to end after SIGTERM.
         proxies: which proxy leads where.
@@ -65,7 +65,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     silence: float = 25.0
     ping_every: float = 5.0
     report_after: float = 1.0
-    resync_state_every: float = 180.0
+    resync_state_every: float = 3600.0
     poll_every: float = 15.0
     stop_within: float = 5.0
     proxies: Proxies = NO_PROXIES
@@ -105,7 +105,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         silence=read.seconds("OUTRIDER_AGENT_SILENCE", 25.0),
         ping_every=read.seconds("OUTRIDER_AGENT_PING_EVERY", 5.0),
         report_after=read.seconds("OUTRIDER_AGENT_REPORT_AFTER", 1.0),
-        resync_state_every=read.seconds("OUTRIDER_AGENT_RESYNC_STATE_EVERY", 180.0),
+        resync_state_every=read.seconds("OUTRIDER_AGENT_RESYNC_STATE_EVERY", 3600.0),
         poll_every=read.seconds("OUTRIDER_AGENT_POLL_EVERY", 15.0),
         stop_within=read.seconds("OUTRIDER_AGENT_STOP_WITHIN", 5.0),
         proxies=read.proxies(),

@@ -44,7 +44,9 @@ from outrider.runtime.leader import LeaderElector
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
 from outrider.server.config import ControlConfig
+from outrider.server.delivery import DeliveringTunnels, Delivery
 from outrider.server.doorkeeper import Doorkeeper
+from outrider.server.peers import PeerAuthority, PeerDirectory
 from outrider.server.serving import Material, OwnAuthority, ServingFiles
 from outrider.server.switchboard import Outlet, Switchboard
 
@@ -90,7 +92,17 @@ class Control:
             ),
             mint_token=self._mint,
             send=outlet.send,
-            epoch=lambda: self._elector.epoch,
+        )
+        delivery = Delivery(
+            client,
+            self._transport,
+            manager,
+            copies,
+            [self._clusters.objects],
+            elector=self._elector,
+            outlet=outlet,
+            lease=config.lease_seconds,
+            clock=clock,
         )
         serving = config.serving
         source = (
@@ -102,7 +114,8 @@ class Control:
         self._switchboard = Switchboard(
             outlet,
             verdicts=self._auth.link,
-            tunnels=self._clusters.service,
+            tunnels=DeliveringTunnels(self._clusters.service, delivery.publisher),
+            peers=peers,
             material=lambda: self._material.current,
             count=self._metrics.gateway_counted,
         )

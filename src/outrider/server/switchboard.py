@@ -68,6 +68,12 @@ class Outlet:
             with contextlib.suppress(LinkError):
                 self._endpoint.send(message)
 
+    async def drain(self) -> None:
+        """Waits until the gateway took most of what was sent."""
+        if self._endpoint is not None:
+            with contextlib.suppress(LinkError):
+                await self._endpoint.drain()
+
 
 class Switchboard:
     """Serves one gateway at a time; a new connection takes the place of an older one.

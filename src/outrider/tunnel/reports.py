@@ -216,22 +216,6 @@ class Resync(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, f
     reason: str = ""
 
 
-class DesiredState(
-    msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="desiredState"
-):
-    """All objects that the server wants in the cluster.
-
-    The version is (`epoch`, `counter`), the epoch being the leader's: an agent ignores an older one than it
-    has applied. Objects that an earlier version held and this one does not are pruned; when more than half
-    of them, or all, would go, only if `complete`.
-    """
-
-    epoch: int
-    counter: int
-    objects: list[dict[str, Any]] = []
-    complete: bool = False
-
-
 class StateHead(
     msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateHead"
 ):
@@ -272,8 +256,20 @@ class StateGone(
     reason: str = ""
 
 
+class Hello(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="hello"):
+    """Which replica of the server a tunnel leads to, and the ids of all that live, this one among them.
+
+    It comes first on a new tunnel, and again when a replica comes or goes. The agent keeps one tunnel to each;
+    `spread` is the seconds over which agents shall spread their dials for another one.
+    """
+
+    replica: str
+    replicas: tuple[str, ...] = ()
+    spread: float = 0.5
+
+
 AgentMessage = Inventory | InventoryDelta | StateHello | StateNeed | StateReport
-ServerMessage = Resync | DesiredState | StateHead | StatePart | StateGone
+ServerMessage = Hello | Resync | StateHead | StatePart | StateGone
 
 T = TypeVar("T")
 

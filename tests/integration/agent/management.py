@@ -13,13 +13,19 @@ from typing import Any
 
 import msgspec
 
+from outrider.delivery.assembly import assemble
+from outrider.delivery.entries import Entry
+from outrider.delivery.parts import compress
 from outrider.kit import pki
 from outrider.tunnel.reports import (
     AgentMessage,
     Inventory,
     InventoryDelta,
+    StateNeed,
+    StatePart,
     StateReport,
     decode_agent_message,
+    encode,
 )
 from outrider.tunnel.server import ServerSession
 from outrider.tunnel.session import adopt
@@ -35,6 +41,7 @@ class Session(ServerSession):
         self.snapshot = Snapshot()
         self.reports: list[StateReport] = []
         self.received: list[AgentMessage] = []
+        self.parts: dict[str, bytes] = {}
 
     def on_message(self, body: bytes) -> None:
         message = decode_agent_message(body)
@@ -44,8 +51,18 @@ class Session(ServerSession):
                 self.snapshot = Snapshot.received(message)
             case InventoryDelta():
                 self.snapshot.apply(message)
-            case _:
+            case StateReport():
                 self.reports.append(message)
+            case StateNeed():
+                for digest in message.parts:
+                    part = StatePart(digest=digest, data=compress(self.parts[digest]))
+                    self.send_message(encode(part))
+
+    def deliver(self, counter: int, *objects: dict[str, Any], epoch: int = 1, complete: bool = True) -> None:
+        """Want these objects in the cluster, and serve their parts."""
+        wanted = assemble((Entry(owner="tests", object=obj) for obj in objects), complete=complete)
+        self.parts.update(wanted.parts)
+        self.send_message(encode(wanted.head(epoch, counter)))
 
 
 class ManagementServer:

@@ -18,6 +18,7 @@ from outrider.agent.errors import SettingsError, TrustError
 from outrider.agent.program import Agent, run
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import checksum
+from outrider.delivery.ledger import LABEL
 from outrider.kit import pki
 from outrider.kube.builtin import (
     CLUSTERROLEBINDINGS,
@@ -32,7 +33,7 @@ from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.identity import Identity
 from outrider.tunnel.frames import Request
-from outrider.tunnel.reports import DesiredState, Inventory, Resync, encode
+from outrider.tunnel.reports import Inventory, Resync, encode
 from tests.integration.agent.management import ManagementServer, Session, management_server
 
 TOKEN = "bcdfghjklmnpqrstvwxz2456789bcdfghjklmnpqrstvwxz2456789"
@@ -118,7 +119,8 @@ async def settings(
         "token",
         {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}},
     )
-    await admin.delete_if_exists(SECRETS, "outrider-desired-state", "cattle-system")
+    for secret in (await admin.list(SECRETS, "cattle-system", labels=f"{LABEL}=true")).items:
+        await admin.delete(SECRETS, secret["metadata"]["name"], "cattle-system")
     mounts = tmp_path / "mounts"
     mounts.mkdir()
     (mounts / "token").write_text(issued["status"]["token"])
@@ -268,10 +270,7 @@ def config(name: str, namespace: str, **data: str) -> dict[str, Any]:
 async def test_desired_state_is_applied_healed_and_pruned(
     tunnel: Session, admin: Client, namespace: str
 ) -> None:
-    def send(counter: int, *objects: dict[str, Any], epoch: int = 1, complete: bool = False) -> None:
-        tunnel.send_message(
-            encode(DesiredState(epoch=epoch, counter=counter, objects=list(objects), complete=complete))
-        )
+    send = tunnel.deliver
 
     async def value(name: str) -> str | None:
         found = await admin.get_or_none(CONFIGMAPS, name, namespace)
@@ -309,10 +308,10 @@ async def test_desired_state_is_applied_healed_and_pruned(
     assert [failure.kind for failure in tunnel.reports[-1].failures] == ["Nothing"]
 
     # a state that became empty is doubted, unless it says that it is complete
-    send(3)
+    send(3, complete=False)
     await until(lambda: tunnel.reports[-1].counter == 3)
     assert await value("a") == "2"
-    send(4, complete=True)
+    send(4)
     await becomes("a", None)
     await becomes("b", None)
 
@@ -333,8 +332,7 @@ async def test_the_state_is_kept_over_a_restart_and_enforced_without_the_server(
     stop = asyncio.Event()
     first = asyncio.create_task(Agent(settings).run(stop))
     await until(lambda: server[0].sessions)
-    state = DesiredState(epoch=7, counter=3, objects=[config("kept", namespace, k="1")])
-    server[0].sessions[0].send_message(encode(state))
+    server[0].sessions[0].deliver(3, config("kept", namespace, k="1"), epoch=7)
     await until(lambda: server[0].sessions[0].reports)
     stop.set()
     await first
@@ -351,7 +349,7 @@ async def test_the_state_is_kept_over_a_restart_and_enforced_without_the_server(
     # the server returns with an older state: refused
     server[0].token = TOKEN
     await until(lambda: len(server[0].sessions) == 2)
-    server[0].sessions[1].send_message(encode(DesiredState(epoch=6, counter=99, complete=True)))
+    server[0].sessions[1].deliver(99, epoch=6)
     await asyncio.sleep(0.7)
     assert await admin.get(CONFIGMAPS, "kept", namespace)
     stop.set()
@@ -368,9 +366,7 @@ async def test_one_of_two_replicas_applies_and_the_other_takes_over(
         agents.append(asyncio.create_task(Agent(replica).run(stop)))
         await until(lambda: len(server[0].sessions) == len(agents))
     for session in server[0].sessions:
-        session.send_message(
-            encode(DesiredState(epoch=1, counter=1, objects=[config("one", namespace, k="1")]))
-        )
+        session.deliver(1, config("one", namespace, k="1"))
     first, second = server[0].sessions
     await until(lambda: first.reports)
     assert second.reports == []

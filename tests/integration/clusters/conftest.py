@@ -239,7 +239,6 @@ async def running(client: Client, **changes: Any) -> AsyncIterator[Plane]:
         config=config,
         mint_token=mint,
         send=sent.append,
-        epoch=lambda: 7,
     )
     task = asyncio.create_task(manager.run())
     try:

@@ -11,12 +11,12 @@ import pytest
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.node import NODES
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
+from outrider.features.clusters.manifest import credentials_name
 from outrider.kit import yaml
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.errors import NotFound
 from outrider.link.messages import Admit, CloseSessions, SessionClosed
 from outrider.tunnel.reports import (
-    DesiredState,
     Health,
     InventoryDelta,
     NodeReport,
@@ -157,23 +157,18 @@ async def test_a_lost_report_is_asked_for_again(plane: Plane, unique: str) -> No
     assert len(asked) == 1, "asked once, not for each message"
 
 
-async def test_the_desired_state_brings_administrators_and_credentials(plane: Plane, unique: str) -> None:
+async def test_the_desired_state_is_what_the_manifest_made(plane: Plane, unique: str) -> None:
     name = await plane.create(unique)
     token = await plane.token(name)
-    await plane.connect(name)
-
-    async def told() -> DesiredState | None:
-        states = [m for m in plane.told(name) if isinstance(m, DesiredState)]
-        return states[-1] if states else None
-
-    state = await eventually(told)
-    names = [obj["metadata"]["name"] for obj in state.objects]
+    contribution = await plane.feature.objects.contribute(await plane.cluster(name))
     manifest = yaml.load_all((await plane.call("GET", f"/v3/import/{token}.yaml", who=None)).text)
-    applied = {obj["metadata"]["name"]: obj for obj in manifest if obj["kind"] == "Secret"}
-    delivered = {obj["metadata"]["name"]: obj for obj in state.objects if obj["kind"] == "Secret"}
-    assert delivered == applied, "a deleted credential comes back as it was"
-    assert names[1] == "cattle-credentials"
-    assert state.complete
+    delivered = [entry.object for entry in contribution.entries]
+    assert contribution.complete
+    for obj in manifest:
+        assert obj in delivered, "what was taken away comes back as it was, and nothing rolls out anew"
+    system = await plane.token(name, "system")
+    names = {obj["metadata"]["name"] for obj in delivered}
+    assert {"cattle-impersonation-system", credentials_name("https://outrider.test", system, "")} <= names
 
 
 async def test_deletion_closes_tunnels_and_leaves_nothing(plane: Plane, unique: str) -> None:

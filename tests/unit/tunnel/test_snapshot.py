@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.tunnel.reports import (
-    DesiredState,
     Health,
     Inventory,
     InventoryDelta,
     NamespaceReport,
     NodeReport,
     ReportError,
+    StateHead,
     StateReport,
+    UnknownMessage,
     Usage,
     VersionInfo,
     decode_agent_message,
@@ -141,7 +142,16 @@ def test_junk_is_refused(junk: bytes) -> None:
 
 
 def test_the_server_messages_round_trip() -> None:
-    state = DesiredState(epoch=3, counter=9, objects=[{"kind": "X"}], complete=True)
+    state = StateHead(epoch=3, counter=9, hash="f", parts=(("a", "b"), ("c",)), complete=True)
     assert decode_server_message(encode(state)) == state
     with pytest.raises(ReportError):
         decode_server_message(encode(StateReport(epoch=1, counter=1)))
+
+
+def test_messages_of_a_newer_peer_are_told_from_junk() -> None:
+    with pytest.raises(UnknownMessage):
+        decode_server_message(b'{"type":"telepathy","x":1}')
+    with pytest.raises(UnknownMessage):
+        decode_agent_message(b'{"type":"telepathy"}')
+    report = decode_agent_message(b'{"type":"stateReport","epoch":1,"counter":2,"aura":{"colour":"blue"}}')
+    assert report == StateReport(epoch=1, counter=2)

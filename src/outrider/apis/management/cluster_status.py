@@ -52,6 +52,38 @@ class ClusterInfo(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=Tr
     ] = None
 
 
+class DesiredStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """Which desired state the cluster's agent is to apply. The state itself is derived, never stored here."""
+
+    epoch: Annotated[int, prop("Term of the server that stamped it; with the counter, its version.")] = 0
+    counter: Annotated[int, prop("Counts the states within an epoch.")] = 0
+    hash: Annotated[str, prop("SHA-256 of the state.")] = ""
+    objects: Annotated[int, prop("Number of objects and templates in it.")] = 0
+
+
+class OwnerStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """How far the objects of one feature are."""
+
+    name: Annotated[str, prop("Name of the feature.")] = ""
+    applied: Annotated[int, prop("Objects that are as they should be.")] = 0
+    failed: Annotated[int, prop("Objects that are not.")] = 0
+    message: Annotated[str, prop("The first failure.")] = ""
+
+
+class AppliedStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """What the cluster's agent reported of the desired state last."""
+
+    epoch: Annotated[int, prop("Of the version that is applied.")] = 0
+    counter: Annotated[int, prop("Of the version that is applied.")] = 0
+    hash: Annotated[str, prop("SHA-256 of the state that is applied.")] = ""
+    term: Annotated[int, prop("Term of the agent's replica that applies; orders its reports.")] = 0
+    sequence: Annotated[int, prop("Number of the report within the term.")] = 0
+    applied: Annotated[int, prop("Objects that are as they should be, those from templates included.")] = 0
+    failed: Annotated[int, prop("Objects that are not.")] = 0
+    failures: Annotated[list[str], prop("The first ten failures.")] = []
+    owners: Annotated[list[OwnerStateStatus], prop("The same by feature.")] = []
+
+
 class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """What is known of a cluster."""
 
@@ -112,3 +144,9 @@ class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
         False
     )
     info: Annotated[ClusterInfo | None, prop("The cluster in brief.")] = None
+    desired_state: Annotated[
+        DesiredStateStatus | None, prop("Which desired state the cluster's agent is to apply.")
+    ] = None
+    applied_state: Annotated[
+        AppliedStateStatus | None, prop("What the agent reported of the desired state last.")
+    ] = None

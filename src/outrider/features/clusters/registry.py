@@ -118,6 +118,15 @@ class Registry:
         usable = sorted(one.metadata.name for one in self._registrations.list(cluster) if self.usable(one))
         return preferred if preferred in usable else (usable[0] if usable else "")
 
+    def tokens(self, cluster: str) -> dict[str, str]:
+        """The clear tokens of the registrations that let agents in now, by the registration's name."""
+        found = {}
+        for one in self._registrations.list(cluster):
+            held = self.held(cluster, one.metadata.name)
+            if held is not None and self.usable(one):
+                found[one.metadata.name] = held.token
+        return found
+
     def usable(self, registration: ClusterRegistrationToken) -> bool:
         """Whether the registration lets agents in now."""
         held = self.held(registration.metadata.namespace, registration.metadata.name)

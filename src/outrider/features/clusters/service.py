@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -29,14 +28,11 @@ from outrider.tunnel.reports import (
     Inventory,
     InventoryDelta,
     ReportError,
-    StateReport,
     decode_agent_message,
     encode,
 )
 
 log = logging.getLogger(__name__)
-
-_SHOWN_FAILURES: Final = 5
 
 
 class ClusterService:
@@ -88,9 +84,7 @@ class ClusterService:
         except (ReportError, RecursionError) as error:
             log.warning("cluster %s, session %d: %s", message.cluster, message.session, error)
             return
-        if isinstance(report, StateReport):
-            _log_failures(message.cluster, report)
-        elif isinstance(report, Inventory | InventoryDelta):
+        if isinstance(report, Inventory | InventoryDelta):
             self._follow(message, report)
 
     def _follow(self, message: FromAgent, report: Inventory | InventoryDelta) -> None:
@@ -134,8 +128,3 @@ class ClusterService:
             if not self._registry.justifies(cluster, registration):
                 reason = "its registration was deleted"
                 self._send(CloseSessions(cluster=cluster, registration=registration, reason=reason))
-
-
-def _log_failures(cluster: str, report: StateReport) -> None:
-    for failure in report.failures[:_SHOWN_FAILURES]:
-        log.warning("cluster %s: %s %s: %s", cluster, failure.kind, failure.name, failure.message)

@@ -16,8 +16,9 @@ from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.user import USERS, User
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
-from outrider.features.clusters.administrators import administrators, is_admin_binding
+from outrider.features.clusters.administrators import administrators
 from outrider.features.clusters.admission import Admissions
+from outrider.features.clusters.contributor import ClusterObjects
 from outrider.features.clusters.inventories import Inventories
 from outrider.features.clusters.lifecycle import name_key
 from outrider.features.clusters.local import LocalCluster
@@ -25,7 +26,6 @@ from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.pairing import management_name
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX, TWIN_INDEX, ClusterReconciler, twin_keys
 from outrider.features.clusters.reconcile_connection import ConnectionReconciler
-from outrider.features.clusters.reconcile_desired import DesiredReconciler
 from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
 from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
 from outrider.features.clusters.reconcile_registration import RegistrationReconciler
@@ -60,7 +60,6 @@ _OF_REGISTRATIONS = frozenset(
         "crt-default-grace-period-minutes",
     }
 )
-_OF_DESIRED_STATE = frozenset({"server-url", "cacerts"})
 
 
 class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +89,8 @@ class ClustersFeature:
     """What others get of this feature.
 
     `handlers` answers the messages of the link by their type (`Admit` with an `Admission`, the others with
-    None); `link_lost` is to be called when the gateway is gone; `routes` go to the façade.
+    None); `link_lost` is to be called when the gateway is gone; `objects` is what it wants in clusters; `routes`
+    go to the façade.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class ClustersFeature:
         sessions: Sessions,
         connected: ConnectedClusters,
         local: LocalCluster,
+        objects: ClusterObjects,
         routes: list[Route],
     ) -> None:
         self.service = service
@@ -110,6 +111,7 @@ class ClustersFeature:
         self.sessions = sessions
         self.connected = connected
         self.local = local
+        self.objects = objects
         self.routes = routes
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Admission | None]]] = {
             Admit: service.admit,
@@ -179,12 +181,11 @@ def build(
     config: ClustersConfig,
     mint_token: MintToken,
     send: Callable[[Message], None],
-    epoch: Callable[[], int],
 ) -> ClustersFeature:
     """Construct the feature and register its informers, controllers and tasks with the manager.
 
     `clusters` comes from `cluster_informer`; `send` hands a message to this replica's gateway and drops it
-    when there is none; `epoch` is that of the leader, greater in each term than in all before.
+    when there is none.
     """
     informers = _Informers(client, manager, clusters)
     settings = ClusterSettings(informers.settings, informers.features, config.environ)
@@ -216,27 +217,20 @@ def build(
         sources=[Source(clusters)],
         clock=clock,
     )
-    states = DesiredReconciler(
+    objects = ClusterObjects(
         clusters=clusters,
-        sessions=sessions,
         registry=registry,
         manifests=manifests,
         settings=settings,
         administrators=lambda: administrators(informers.bindings.list(), informers.users),
-        send=send,
-        epoch=epoch,
-    )
-    desired: Controller[ObjectKey] = Controller(
-        "cluster desired state",
-        states,
-        workers=4,
-        sources=_desired_sources(informers, sessions),
-        clock=clock,
+        bindings=informers.bindings,
+        users=informers.users,
+        secrets=informers.secrets,
+        stored_settings=informers.settings,
     )
 
     def changed(cluster: str) -> None:
         inventory.enqueue(ObjectKey("", cluster))
-        desired.enqueue(ObjectKey("", cluster))
 
     service = ClusterService(
         admissions=Admissions(client, registry, clock, synced=lambda: manager.synced),
@@ -264,7 +258,6 @@ def build(
     manager.add_task("session expiry", connected.run)
     manager.add_task("sets of dead replicas", lambda: connected.collect(client), leader_only=True)
     manager.add_task("local cluster", local.run, leader_only=True)
-    manager.add_controller(desired)
     for controller in _controllers(
         client, informers, registry=registry, settings=settings, connected=connected, clock=clock
     ):
@@ -293,6 +286,7 @@ def build(
         sessions=sessions,
         connected=connected,
         local=local,
+        objects=objects,
         routes=[*imports.routes(), *views.routes()],
     )
 
@@ -368,30 +362,6 @@ def _controllers(
             sources=[Source(twins), Source(clusters, informers.twins_of)],
             clock=clock,
         ),
-    ]
-
-
-def _desired_sources(informers: _Informers, sessions: Sessions) -> list[Source[Any, ObjectKey]]:
-    """What a cluster's desired state is made of, as far as the cluster has a tunnel here."""
-
-    def everywhere() -> list[ObjectKey]:
-        return [ObjectKey("", cluster) for cluster in sessions.clusters()]
-
-    def of_binding(binding: dict[str, Any]) -> list[ObjectKey]:
-        return everywhere() if is_admin_binding(binding) else []
-
-    def of_setting(setting: Setting) -> list[ObjectKey]:
-        return everywhere() if setting.metadata.name in _OF_DESIRED_STATE else []
-
-    def of_secret(secret: dict[str, Any]) -> list[ObjectKey]:
-        return [ObjectKey("", secret["metadata"]["namespace"])]
-
-    return [
-        SpecSource(informers.clusters),
-        Source(informers.bindings, of_binding),
-        Source(informers.users, lambda user: everywhere()),
-        Source(informers.settings, of_setting),
-        Source(informers.secrets, of_secret),
     ]
 
 

@@ -7,26 +7,44 @@ from typing import Any
 import pytest
 
 from outrider.apis.management.user import User
+from outrider.delivery.entries import Entry
 from outrider.features.clusters.administrators import administrators
-from outrider.features.clusters.desired import admin_binding, desired_objects
-from outrider.features.clusters.manifest import AgentManifest, credentials
+from outrider.features.clusters.desired import admin_binding, desired_entries
+from outrider.features.clusters.manifest import AgentManifest, credentials_name, objects
 from outrider.kube.meta import ObjectKey, ObjectMeta
 
 AGENT = AgentManifest(server_url="https://h", token="b" * 54, image="x", cacerts="PEM")
 
 
-def test_objects_in_order() -> None:
-    objects = desired_objects(["user-b", "user-a", "user-b"], AGENT, ["cattle-credentials-0123456789"])
-    assert [obj["metadata"]["name"] for obj in objects] == [
-        credentials(AGENT)[0]["metadata"]["name"],
-        "cattle-credentials",
-        "cattle-ca",
+def names(entries: list[Entry]) -> list[str]:
+    return [entry.object["metadata"]["name"] for entry in entries]
+
+
+def test_the_agent_its_credentials_and_its_administrators() -> None:
+    other_token = "c" * 54
+    former = {"cattle-credentials-0123456789": AGENT.token, "cattle-credentials-old": other_token}
+    entries = desired_entries(
+        ["user-b", "user-a", "user-b"], AGENT, tokens=[AGENT.token, other_token], former_names=former
+    )
+    own = names([Entry(owner="x", object=obj) for obj in objects(AGENT)])
+    assert names(entries) == [
+        "cattle-impersonation-system",
+        *own,
+        credentials_name("https://h", other_token, ""),
         "cattle-credentials-0123456789",
+        "cattle-credentials-old",
         "globaladmin-user-a",
         "globaladmin-user-b",
     ]
-    assert objects[3]["data"] == objects[0]["data"]
-    assert objects == desired_objects(["user-a", "user-b"], AGENT, ["cattle-credentials-0123456789"])
+    found = {entry.object["metadata"]["name"]: entry.object for entry in entries}
+    mine = found[credentials_name("https://h", AGENT.token, "")]
+    assert found["cattle-credentials-0123456789"]["data"] == mine["data"]
+    assert found["cattle-credentials-old"]["data"] != mine["data"]
+
+
+def test_the_namespace_of_the_agent_is_never_deleted() -> None:
+    released = [entry.object["metadata"]["name"] for entry in desired_entries([], AGENT) if entry.release]
+    assert released == ["cattle-system"]
 
 
 def test_an_administrator_is_cluster_admin() -> None:

@@ -23,7 +23,7 @@ from outrider.link.messages import (
     ToAgent,
 )
 from outrider.runtime.informer import Event
-from outrider.tunnel.reports import Failure, Health, InventoryDelta, StateReport, encode
+from outrider.tunnel.reports import Health, InventoryDelta, encode
 from outrider.tunnel.snapshot import Snapshot
 from tests.support.clock import FakeClock
 
@@ -150,12 +150,6 @@ async def test_a_stray_change_is_answered(stand: Stand) -> None:
     assert isinstance(answer, ToAgent)
     assert (answer.cluster, answer.session) == ("c-1", 1)
     assert b"resync" in bytes(answer.body)
-
-
-async def test_what_could_not_be_applied_is_logged(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
-    failure = Failure(api_version="v1", kind="Secret", name="x", message="forbidden")
-    await stand.report(encode(StateReport(epoch=7, counter=2, failures=[failure])))
-    assert "Secret x: forbidden" in caplog.text
 
 
 async def test_a_lost_link_loses_all_tunnels(stand: Stand) -> None:

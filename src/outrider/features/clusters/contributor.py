@@ -1,0 +1,110 @@
+"""Gathers what this feature wants in a cluster, and says which changes concern it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.group import LOCAL_CLUSTER
+from outrider.apis.management.setting import Setting
+from outrider.delivery.assembly import Contribution
+from outrider.delivery.errors import NotReady
+from outrider.features.clusters.administrators import is_admin_binding
+from outrider.features.clusters.desired import desired_entries, impersonation_namespace
+from outrider.features.clusters.manifests import Manifests
+from outrider.features.clusters.registration import DEFAULT_REGISTRATION
+from outrider.features.clusters.registry import Registry
+from outrider.features.clusters.settings import ClusterSettings
+from outrider.kube.errors import KubeError
+from outrider.kube.meta import ObjectKey
+from outrider.runtime.controller import Source
+from outrider.runtime.informer import Informer
+
+_SETTINGS: Final = frozenset(
+    {
+        "server-url",
+        "cacerts",
+        "agent-image",
+        "agent-tls-mode",
+        "server-version",
+        "install-uuid",
+        "ingress-ip-domain",
+        "system-default-registry",
+        "system-default-registry-pull-secrets",
+        "cluster-agent-default-affinity",
+    }
+)
+
+AgentImage = Callable[[Cluster, str], str]
+"""Which image of the agent a cluster's state holds, given the one that its settings name: upgrades in waves."""
+
+
+class ClusterObjects:
+    """The agent, its credentials, the administrators' bindings, the impersonation namespace."""
+
+    def __init__(
+        self,
+        *,
+        clusters: Informer[Cluster],
+        registry: Registry,
+        manifests: Manifests,
+        settings: ClusterSettings,
+        administrators: Callable[[], Iterable[str]],
+        bindings: Informer[dict[str, Any]],
+        users: Informer[Any],
+        secrets: Informer[dict[str, Any]],
+        stored_settings: Informer[Setting],
+        agent_image: AgentImage = lambda cluster, image: image,
+    ) -> None:
+        self._clusters = clusters
+        self._registry = registry
+        self._manifests = manifests
+        self._settings = settings
+        self._administrators = administrators
+        self._agent_image = agent_image
+        self._sources: list[Source[Any, ObjectKey]] = [
+            Source(bindings, lambda one: self._all() if is_admin_binding(one) else ()),
+            Source(users, lambda _: self._all()),
+            Source(stored_settings, lambda one: self._all() if one.metadata.name in _SETTINGS else ()),
+            Source(secrets, lambda one: [ObjectKey("", one["metadata"]["namespace"])]),
+        ]
+
+    @property
+    def sources(self) -> Sequence[Source[Any, ObjectKey]]:
+        """What the objects are made of."""
+        return self._sources
+
+    async def contribute(self, cluster: Cluster) -> Contribution:
+        """The objects. Raises NotReady without a credential, so that none is taken away for that."""
+        name = cluster.metadata.name
+        if name == LOCAL_CLUSTER:
+            return Contribution([impersonation_namespace()])
+        primary = self._registry.live_registration(name, DEFAULT_REGISTRATION)
+        held = self._registry.held(name, primary) if primary else None
+        server_url = self._settings.value("server-url")
+        if held is None or not server_url:
+            raise NotReady("no registration token, or no server-url")
+        try:
+            manifest = await self._manifests.make(cluster, held.token, server_url=server_url)
+        except KubeError as error:
+            raise NotReady(f"its pull secrets cannot be read: {error}") from None
+        image = self._agent_image(cluster, manifest.image)
+        tokens = self._registry.tokens(name)
+        former = {
+            former: token
+            for registration, token in sorted(tokens.items())
+            for former in self._registry.former_names(name, registration)
+        }
+        entries = desired_entries(
+            self._administrators(),
+            msgspec.structs.replace(manifest, image=image),
+            tokens=[tokens[registration] for registration in sorted(tokens)],
+            former_names=former,
+        )
+        return Contribution(entries)
+
+    def _all(self) -> list[ObjectKey]:
+        return [cluster.key for cluster in self._clusters.list()]
