@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,11 @@ class Instance:
         assert self._command is not None
         return self._command
 
+    @property
+    def started(self) -> bool:
+        """Whether there has been a run."""
+        return self._command is not None
+
     def launch(self) -> Command:
         """Starts it and waits for nothing."""
         self._runs += 1
@@ -123,15 +129,24 @@ class Instance:
         return self.command.stop(number)
 
     def pid(self, role: str) -> int:
-        """The process that has this role now: a restarted one has another pid than the ready file says."""
-        return int((self.data / self._pid_file(role)).read_text().split()[0])
+        """The process that has this role now, 0 for none: a restarted one is another than the ready file says."""
+        try:
+            return int((self.data / _pid_file(role)).read_text().split()[0])
+        except (FileNotFoundError, IndexError):
+            return 0
 
-    def _pid_file(self, role: str) -> Path:
-        if role in {"control", "gateway", "audit"}:
-            return Path("server", f"{role}.pid")
-        if role.endswith("-agent"):
-            return Path("clusters", role.removesuffix("-agent"), "agent.pid")
-        raise ValueError(f"no pid file is known for {role}")
+
+def _pid_file(role: str) -> Path:
+    if role in {"control", "gateway", "audit"}:
+        return Path("server", f"{role}.pid")
+    found = re.fullmatch(r"(management|demo-\d+)-(.+)", role)
+    if found is None:
+        raise ValueError(f"no process has the role {role}")
+    owner, part = found.groups()
+    home = Path(owner) if owner == "management" else Path("clusters", owner)
+    if part == "agent":
+        return home / "agent.pid"
+    return (home if owner == "management" else home / "kube") / "run" / f"{part}.pid"
 
 
 def environment() -> dict[str, str]:
