@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections import deque
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httptools
 
@@ -40,6 +40,8 @@ _log = logging.getLogger("outrider.gateway")
 _HEAD_END = b"\r\n\r\n"
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _TUNNELLED = frozenset({b"websocket", b"spdy/3.1"})
+_BODYLESS = frozenset({b"GET", b"HEAD"})
+_FIRST_LINE = re.compile(rb"(GET|HEAD) (/[!$-~]*) HTTP/1\.1\r\n")
 _HOST = re.compile(rb"[0-9A-Za-z._~\-:\[\]%]{1,300}")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -63,6 +65,38 @@ class Dispatcher(Protocol):
         """A connection is gone."""
 
 
+class _Familiar(NamedTuple):
+    """What the header lines of a request without a body came to, for the next request with the very same bytes.
+
+    Clients send the same lines with every request on a connection; only the first line differs.
+    """
+
+    block: bytes
+    lines: tuple[bytes, ...]
+    special: dict[bytes, bytes]
+    host: bytes
+    credential: bytes
+    cookie: bytes
+    from_cookie: bool
+
+
+def _familiar_of(exchange: Exchange) -> _Familiar | None:
+    """What may be reused of a request: nothing, unless its lines do not bear on its framing, method or route."""
+    if exchange.length or exchange.upgrade or exchange.close or exchange.old:
+        return None
+    if exchange.impersonates or exchange.origin or exchange.method not in _BODYLESS:
+        return None
+    return _Familiar(
+        b"",
+        tuple(exchange.lines),
+        exchange.special,
+        exchange.host,
+        exchange.credential,
+        exchange.cookie,
+        exchange.from_cookie,
+    )
+
+
 class _Refused(Exception):
     """The request must not be served; the connection ends after the answer."""
 
@@ -79,9 +113,11 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_candidate",
         "_deaf",
         "_discarded",
         "_exchange",
+        "_familiar",
         "_held",
         "_host",
         "_in_head",
@@ -124,6 +160,8 @@ class ClientConnection(asyncio.Protocol):
         self._raw: Exchange | None = None  # has asked for the connection
         self._refused: tuple[Exchange, answers.Answer] | None = None
         self._deaf = False  # no more requests are taken
+        self._familiar: _Familiar | None = None
+        self._candidate: _Familiar | None = None
         self._held: set[object] = set()
         self._host = b""
         self._discarded = 0
@@ -150,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
         if raw is not None:
             return raw.receive(data)
         if self._exchange is None and not self._deaf and data.find(_HEAD_END) == len(data) - 4:
-            return self._feed(data)  # one whole head and nothing else: the common case
+            return self._feed_head(data)  # one whole head and nothing else: the common case
         return self._feed_parts(data)
 
     def eof_received(self) -> bool:
@@ -186,6 +224,34 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.upstream.resume()
 
     # parsing
+
+    def _feed_head(self, data: bytes) -> None:
+        """Parses a whole head; of one with the header lines of the request before, only the first line."""
+        if self.receiving_head or self._parsing is not None or not self._in_head:
+            return self._feed(data)
+        start = data.find(b"\r\n") + 2
+        familiar = self._familiar
+        if familiar is not None and data[start:] == familiar.block:
+            line = _FIRST_LINE.match(data)
+            if line is not None and line.end() == start and len(data) < MAX_LINES:
+                return self._begin_familiar(line[1], line[2], familiar)
+        before = self._candidate
+        self._feed(data)
+        candidate = self._candidate
+        if candidate is not None and candidate is not before:
+            self._familiar = candidate._replace(block=data[start:])
+        return None
+
+    def _begin_familiar(self, method: bytes, target: bytes, familiar: "_Familiar") -> None:
+        self.since = self._loop.time()
+        exchange = Exchange(self, method, target, list(familiar.lines), familiar.special)
+        exchange.host = familiar.host
+        exchange.credential = familiar.credential
+        if familiar.cookie:
+            exchange.cookie = familiar.cookie
+            exchange.from_cookie = familiar.from_cookie
+        exchange.received = True
+        self._begin(exchange)
 
     def _feed_parts(self, data: bytes) -> None:
         """Parses head by head, so that what need not be parsed yet is not."""
@@ -277,6 +343,7 @@ class ClientConnection(asyncio.Protocol):
             return
         exchange = self._build()
         self._parsing = exchange
+        self._candidate = _familiar_of(exchange)
         if exchange.upgrade:
             self._raw = exchange
         if self._exchange is None:

@@ -4,6 +4,7 @@ llhttp (httptools) parses; this module holds what it leaves to its users: which 
 status line is spelled, and the proof that a block of header lines is nothing but well-formed header lines.
 """
 
+import functools
 import http
 import re
 
@@ -39,7 +40,8 @@ LINES = _lines_without(_FRAMING)
 """Pattern of header lines, each with its CRLF, none of them about framing."""
 
 _LINES = re.compile(LINES)
-_REQUEST = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n" + _lines_without(_FRAMING + b"|" + _IDENTITY))
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
+_REQUEST_LINES = re.compile(_lines_without(_FRAMING + b"|" + _IDENTITY))
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]{0,64}")
 
 
@@ -58,7 +60,20 @@ def forwardable(head: bytes, upgrade: bytes) -> bool:
     It must be a request line and well-formed lines, none of which speaks of framing, identity or Host: so no
     peer can slip an identity past whoever adds the verified one.
     """
-    return _REQUEST.fullmatch(head) is not None and _PROTOCOL.fullmatch(upgrade) is not None
+    end = head.find(b"\r\n") + 2
+    lines = head[end:]
+    if _REQUEST_LINE.fullmatch(head, 0, end) is None or _PROTOCOL.fullmatch(upgrade) is None:
+        return False
+    return _harmless_familiar(lines) if len(lines) <= _FAMILIAR else _harmless(lines)
+
+
+def _harmless(lines: bytes) -> bool:
+    return _REQUEST_LINES.fullmatch(lines) is not None
+
+
+# A client sends the same lines with every request, and whether they are harmless depends on nothing else.
+_FAMILIAR = 1024
+_harmless_familiar = functools.lru_cache(maxsize=512)(_harmless)
 
 
 def _status_lines() -> dict[int, bytes]:

@@ -31,7 +31,7 @@ class Heard:
         if name.lower() == b"content-length":
             self.length = int(value)
         elif name.lower() not in http1.HOP_BY_HOP:
-            self.lines.append(name + b":" + value)
+            self.lines.append(name + b":" + value.strip(b" \t"))  # it leaves tabs at the end
 
     def on_headers_complete(self) -> None:
         self.headed = True
