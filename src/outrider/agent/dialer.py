@@ -131,9 +131,10 @@ class Dialer:
         """A server said which replica it is, and which others live."""
         if tunnel not in self._open:
             return
+        before = self._replicas.missing
         if not self._replicas.greeted(tunnel, hello):
             tunnel.close(f"another tunnel leads to {hello.replica} already")
-        if self._due is None or not self._replicas.missing:
+        if self._due is None or self._replicas.missing != before:
             self._seek()
 
     async def _wait_until_due(self) -> None:
@@ -153,8 +154,6 @@ class Dialer:
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         self._opened(tunnel)
-        if len(self._open) > 1:
-            self._seek()
 
     def _failed(self, error: AgentError | DialError) -> None:
         status = error.status if isinstance(error, DialError) else 0

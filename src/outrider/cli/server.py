@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import addresses, front_door
+from outrider.cli.options import AddressType, addresses, front_door
 
 
 @click.command()
@@ -32,11 +33,33 @@ from outrider.cli.options import addresses, front_door
 @click.option(
     "--replica",
     envvar="OUTRIDER_REPLICA",
-    default=socket.gethostname,
-    help="This server's name among all replicas.",
+    default=lambda: socket.gethostname().lower(),
+    help="This server's name among all replicas; the same after a restart. By default the host's name.",
+)
+@click.option(
+    "--peer-address",
+    type=AddressType(),
+    envvar="OUTRIDER_PEER_ADDRESS",
+    help="HOST:PORT at which the other replicas reach this one's gateway. By default a free port at the "
+    "--listen address or, when that is every address, at the pod's or the machine's own.",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.FloatRange(2.0, 300.0),
+    envvar="OUTRIDER_LEASE_SECONDS",
+    default=10.0,
+    show_default=True,
+    help="A leader that says nothing for this long is replaced.",
 )
 @front_door
-def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) -> None:
+def server(
+    kubeconfig: Path | None,
+    data: Path,
+    replica: str,
+    peer_address: tuple[str, int] | None,
+    lease_seconds: float,
+    **options: Any,
+) -> None:
     """Run one server replica in the foreground."""
     from outrider.server.config import ControlConfig, ServingConfig
     from outrider.server.instance import settings_of
@@ -47,6 +70,7 @@ def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) ->
     config = ReplicaConfig(
         folder=folder,
         listen=listen,
+        peer=_peer(peer_address, listen[0].host, kubeconfig),
         silence=options["tunnel_silence"],
         trusted_proxies=options["trusted_proxies"],
         audit=take_audit_options(options).config(folder, folder / "audit" / "audit.log"),
@@ -55,6 +79,7 @@ def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) ->
             kubeconfig=str(kubeconfig or ""),
             replica=replica,
             default_url=options["server_url"],
+            lease_seconds=lease_seconds,
             serving=ServingConfig(
                 certificate=options["tls_cert"], key=options["tls_key"], ca=options["tls_ca"]
             ),
@@ -62,6 +87,23 @@ def server(kubeconfig: Path | None, data: Path, replica: str, **options: Any) ->
         ),
     )
     raise SystemExit(asyncio.run(_run(config)))
+
+
+def _peer(given: tuple[str, int] | None, front: str, config: Path | None) -> Any:
+    from outrider.kube import kubeconfig
+    from outrider.kube.kubeconfig import KubeconfigError
+    from outrider.server.reach import peer_address, source_address
+
+    def source() -> str:
+        access = kubeconfig.load(config) if config is not None else kubeconfig.in_cluster()
+        return source_address(access.server)
+
+    try:
+        return peer_address(given, front, pod_ip=os.environ.get("POD_IP", ""), source=source)
+    except (KubeconfigError, OSError, ValueError) as error:
+        raise click.UsageError(
+            f"cannot tell at which address other replicas reach this one ({error}); name it with --peer-address"
+        ) from None
 
 
 async def _run(config: Any) -> int:

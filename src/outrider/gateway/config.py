@@ -11,6 +11,14 @@ class Address(msgspec.Struct, frozen=True):
     tls: bool = True
 
 
+class PeerAddress(msgspec.Struct, frozen=True):
+    """Where other replicas come in: listen at `listen`:`port` (0 takes a free one), reached as `host`."""
+
+    listen: str
+    host: str
+    port: int = 0
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the gateway is told. Times are in seconds.
 
@@ -22,6 +30,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     control_socket: str
     kubeconfig: str
     ports_file: str = ""
+    peer: PeerAddress | None = None
     trusted_proxies: tuple[str, ...] = ()
     audit_pipe: str = ""
     audit_level: int = 0

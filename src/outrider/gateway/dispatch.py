@@ -38,6 +38,13 @@ class Audit(Protocol):
         """An exchange is over."""
 
 
+class PeerFinder(Protocol):
+    """Knows which other replicas hold tunnels."""
+
+    def find(self, cluster: str) -> Backend | None:
+        """The way to a cluster through another replica."""
+
+
 class Forwarding(Protocol):
     """Says who the client is when a trusted proxy stands before us."""
 
@@ -52,7 +59,7 @@ class Dispatcher:
     """The way of a request: route → verdict → backend.
 
     `ask` sends a question to control. `tunnel` takes over a WebSocket handshake of an agent's. `local` is the
-    management cluster's API server, `control` the control process.
+    management cluster's API server, `control` the control process; `peers` are asked for clusters without a tunnel.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Dispatcher:
         *,
         local: Backend,
         control: Backend,
+        peers: PeerFinder,
         tunnel: Callable[[Exchange], Awaitable[None]],
         forwarding: Forwarding,
         audit: Audit,
@@ -73,6 +81,7 @@ class Dispatcher:
         self._tunnels = tunnels
         self._local = local
         self._control = control
+        self._peers = peers
         self._tunnel = tunnel
         self._forwarding = forwarding
         self._audit = audit
@@ -157,10 +166,10 @@ class Dispatcher:
         grant.exchanges.add(exchange)
         if exchange.route == routing.LOCAL:
             return self._run(exchange, self._local, grant.claim)
-        session = self._tunnels.find(exchange.cluster)
-        if session is None:
+        backend: Backend | None = self._tunnels.find(exchange.cluster) or self._peers.find(exchange.cluster)
+        if backend is None:
             return exchange.answer(answers.DISCONNECTED)
-        return self._run(exchange, session, grant.claim)
+        return self._run(exchange, backend, grant.claim)
 
     def _to_control(self, exchange: Exchange, grant: Grant | None) -> None:
         if exchange.cookie:

@@ -9,7 +9,7 @@ import aiofastnet
 
 from outrider.gateway import answers
 from outrider.gateway.connection import ClientConnection, Dispatcher
-from outrider.link.messages import Serve
+from outrider.link.messages import PeerMaterial, Serve
 
 HEAD_SECONDS = 15.0
 """Seconds that a client has to complete a request's head."""
@@ -35,7 +35,7 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
-def load(context: ssl.SSLContext, material: Serve) -> None:
+def load(context: ssl.SSLContext, material: Serve | PeerMaterial) -> None:
     """Lets new handshakes use this certificate and key; raises ssl.SSLError when they do not fit."""
     # The ssl module only reads files: one in memory never touches a disk.
     with os.fdopen(os.memfd_create("serving", os.MFD_CLOEXEC), "wb") as file:

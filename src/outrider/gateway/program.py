@@ -15,6 +15,7 @@ from outrider.gateway.dispatch import Dispatcher
 from outrider.gateway.forwarding import Forwarding
 from outrider.gateway.listener import Listeners
 from outrider.gateway.metrics import Metrics
+from outrider.gateway.peering import Peering
 from outrider.gateway.tunnels import TunnelRegistry
 from outrider.kit.backoff import Backoff
 from outrider.kube import kubeconfig
@@ -27,6 +28,9 @@ from outrider.link.messages import (
     Counters,
     FromAgent,
     Invalidate,
+    PeerDoor,
+    PeerMaterial,
+    Peers,
     Resolve,
     Serve,
     SessionClosed,
@@ -51,6 +55,7 @@ class Gateway:
         self._audit = _audit(config, forwarding)
         self._tunnels = TunnelRegistry(self._send, silence=config.silence_seconds)
         self._reception = Reception(self._send, self._tunnels)
+        self._peering = Peering(config.peer, self._tunnels, tell=self._send, receive=self._reception.receive)
         self._local = cluster_pool(kubeconfig.load(config.kubeconfig))
         self._control = control_pool(Path(config.control_socket))
         self._dispatcher = Dispatcher(
@@ -58,7 +63,8 @@ class Gateway:
             self._tunnels,
             local=self._local,
             control=self._control,
-            tunnel=self._reception.receive,
+            peers=self._peering,
+            tunnel=self._peering.receive,
             forwarding=forwarding,
             audit=self._audit,
             metrics=self._metrics,
@@ -103,6 +109,7 @@ class Gateway:
         for connection in list(self._dispatcher.connections):
             connection.abort("the server stops")
         self._tunnels.close()
+        await self._peering.close()
         await self._local.close()
         await self._control.close()
         await asyncio.sleep(0.01)  # whoever was cut off hears of it, and is recorded
@@ -110,7 +117,9 @@ class Gateway:
 
     # the link to control
 
-    def _send(self, message: Resolve | Admit | SessionOpened | SessionClosed | FromAgent | Counters) -> None:
+    def _send(
+        self, message: Resolve | Admit | SessionOpened | SessionClosed | FromAgent | PeerDoor | Counters
+    ) -> None:
         if self._endpoint is None or self._endpoint.closed:
             return  # who waits for an answer times out; sessions are announced anew once the link is back
         try:
@@ -125,6 +134,7 @@ class Gateway:
                 self._endpoint = await connect(self._config.link_socket)
                 backoff.reset()
                 self._tunnels.announce()
+                self._peering.announce()
                 async for message in self._endpoint:
                     self._receive(message)
             except LinkError as error:
@@ -150,6 +160,10 @@ class Gateway:
                 self._tunnels.on_message(message)
             case CloseSessions():
                 self._tunnels.on_close(message)
+            case PeerMaterial():
+                self._peering.on_material(message)
+            case Peers():
+                self._peering.on_peers(message)
             case Serve():
                 self._listeners.use(message)
                 self._ready.set()
@@ -162,13 +176,14 @@ class Gateway:
             await asyncio.sleep(self._config.sweep_seconds)
             listener.sweep(self._dispatcher.connections, loop.time())
             self._tunnels.sweep()
+            self._peering.sweep()
             self._dispatcher.verdicts.sweep()
             self._local.sweep()
             self._control.sweep()
             connections = len(self._dispatcher.connections)
             tunnels = sum(1 for _ in self._tunnels)
             counted = self._metrics.values(connections=connections, tunnels=tunnels)
-            self._send(Counters(values=counted | self._audit.values()))
+            self._send(Counters(values=counted | self._peering.values() | self._audit.values()))
 
 
 def _write(path: Path, data: bytes) -> None:

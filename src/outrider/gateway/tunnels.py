@@ -69,6 +69,7 @@ class TunnelRegistry:
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[str, list[TunnelSession]] = {}
         self._next = 0
+        self._greeting = b""
 
     def __iter__(self) -> Iterator[TunnelSession]:
         return (session for sessions in self._sessions.values() for session in sessions)
@@ -97,7 +98,15 @@ class TunnelRegistry:
         self._sessions.setdefault(session.cluster, []).append(session)
         session.closed.add_done_callback(lambda closed: self._remove(session, closed.result()))
         _log.info("tunnel opened", cluster=session.cluster, session=session.id, remote=session.remote)
+        if self._greeting:
+            session.send_message(self._greeting)
         self._tell(session.announcement())
+
+    def greet(self, body: bytes) -> None:
+        """Sends a control message to every agent, and to each that comes from now on before all others."""
+        self._greeting = body
+        for session in self:
+            session.send_message(body)
 
     def announce(self) -> None:
         """Tells control of every session; after control has restarted."""

@@ -94,10 +94,12 @@ def issue_server(
     ips: Iterable[str] = (),
     lifetime: timedelta = LEAF_LIFETIME,
     client: bool = False,
+    groups: Sequence[str] = (),
 ) -> Credential:
     """A serving certificate for these DNS names and IP addresses.
 
-    With ``client`` it may authenticate as a client too, as etcd's peers do with one certificate.
+    With ``client`` it may authenticate as a client too, as etcd's peers do with one certificate; ``groups``
+    are its O.
     Raises ``ValueError`` for an address that is none.
     """
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
@@ -105,7 +107,7 @@ def issue_server(
     usages = [ExtendedKeyUsageOID.SERVER_AUTH]
     if client:
         usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
-    return _issue(authority, _name(common_name), usages, names, now=now, lifetime=lifetime)
+    return _issue(authority, _name(common_name, groups), usages, names, now=now, lifetime=lifetime)
 
 
 def issue_client(

@@ -14,6 +14,12 @@ from outrider.kube.identity import Identity
 CLAIM_HEADER = "x-outrider-claim"
 """Header with a `Claim`; set by the gateway alone, which strips what clients send under `x-outrider-`."""
 
+CLUSTER_HEADER = "x-outrider-cluster"
+"""Header with a cluster's id on a request that one replica forwards to another."""
+
+PEER_GROUP = "outrider:replicas"
+"""O in the certificates of replicas."""
+
 
 class _Message(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
     """Common shape of all messages."""
@@ -152,6 +158,41 @@ class Serve(_Message, tag="serve", frozen=True):
         return "Serve(…)"
 
 
+class PeerMaterial(_Message, tag="peerMaterial", frozen=True):
+    """Certificate and key by which replicas know each other, PEM text, and the authority that issues only such."""
+
+    certificate: str
+    key: str
+    ca: str
+
+    def __repr__(self) -> str:
+        return "PeerMaterial(…)"
+
+
+class Peer(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
+    """Another live replica: `address` is HOST:PORT of its gateway's door for peers, "" when it has none."""
+
+    replica: str
+    address: str = ""
+    clusters: tuple[str, ...] = ()
+
+
+class Peers(_Message, tag="peers", frozen=True):
+    """Control says which replica this is, and which others live with the clusters whose tunnels they hold.
+
+    Sent when a gateway connects, and whenever something of it changes.
+    """
+
+    replica: str
+    others: tuple[Peer, ...] = ()
+
+
+class PeerDoor(_Message, tag="peerDoor", frozen=True):
+    """Gateway says where it lets other replicas in: HOST:PORT."""
+
+    address: str
+
+
 class Counters(_Message, tag="counters", frozen=True):
     """Gateway's figures for `/metrics`: sample (`name` or `name{label="value"}`) → value since its start."""
 
@@ -171,6 +212,9 @@ Message = (
     | Beat
     | Invalidate
     | Serve
+    | PeerMaterial
+    | Peers
+    | PeerDoor
     | Counters
 )
 

@@ -40,7 +40,7 @@ from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
 from outrider.link.endpoint import serve
 from outrider.link.messages import Claim, Serve
-from outrider.runtime.leader import LeaderElector
+from outrider.runtime.leader import Durations, LeaderElector
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
 from outrider.server.config import ControlConfig
@@ -64,7 +64,9 @@ class Control:
         self._config = config
         self._transport = HttpTransport(access)
         self._client = client = Client(self._transport)
-        self._elector = LeaderElector(client, LEASE, NAMESPACE, config.replica)
+        self._elector = LeaderElector(
+            client, LEASE, NAMESPACE, config.replica, durations=lease_durations(config.lease_seconds)
+        )
         self._manager = manager = Manager(elector=self._elector, clock=clock)
         self._doorkeeper = Doorkeeper(client, access, config.folder)
         self._copies = copies = clusters.cluster_informer(client)
@@ -111,6 +113,14 @@ class Control:
             else OwnAuthority(client, self._hosts, clock)
         )
         self._material = Material(source, self._material_changed, interval=config.material_interval)
+        peers = PeerDirectory(
+            config.replica,
+            PeerAuthority(client, config.replica, clock),
+            self._clusters.connected,
+            publish=self._clusters.sessions.reachable_at,
+            send=outlet.send,
+        )
+        manager.add_task("peers", peers.run)
         self._switchboard = Switchboard(
             outlet,
             verdicts=self._auth.link,
@@ -206,6 +216,11 @@ class Control:
         log.info("ready")
         if self._config.ready_file:
             Path(self._config.ready_file).touch(mode=0o600)
+
+
+def lease_durations(lease: float) -> Durations:
+    """Times of the leaders' Lease, seconds: a dead leader is replaced within 1.6 times `lease`."""
+    return Durations(lease=lease, renew_deadline=lease * 0.7, retry=lease * 0.13)
 
 
 class _Quiet(uvicorn.Server):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from outrider.gateway.config import Address, GatewayConfig
+from outrider.gateway.config import Address, GatewayConfig, PeerAddress
 from outrider.kube.embedded.commands import Command
 from outrider.kube.embedded.process import Policy, SupervisedProcess
 from outrider.server.config import AuditConfig, ControlConfig
@@ -33,6 +33,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     control: ControlConfig
     listen: tuple[Address, ...]
+    peer: PeerAddress | None = None
     trusted_proxies: tuple[str, ...] = ()
     audit: AuditConfig | None = None
     silence: float = 22.0
@@ -86,6 +87,7 @@ class Replica:
             control_socket=str(control.control_socket),
             kubeconfig=str(control.folder / "gateway.kubeconfig"),
             ports_file=str(ports),
+            peer=self._config.peer,
             trusted_proxies=self._config.trusted_proxies,
             audit_pipe=str(audit.pipe) if audit is not None else "",
             audit_level=audit.level if audit is not None else 0,

@@ -14,7 +14,7 @@ from outrider.kit import pki
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import SECRETS
 from outrider.kube.client import Client
-from outrider.kube.errors import AlreadyExists, Conflict
+from outrider.kube.errors import AlreadyExists, Conflict, KubeError
 from outrider.link.messages import Serve
 
 log = logging.getLogger(__name__)
@@ -52,36 +52,44 @@ class OwnAuthority:
     async def read(self) -> Serve:
         """The material, made or renewed when it is due; raises KubeError."""
         now = self._clock.now()
-        authority = await self._ensure(AUTHORITY, lambda: _new_authority(now), lambda _: False)
+        authority = await ensure(self._client, AUTHORITY, lambda _: _new_authority(now), lambda _: False)
         dns, ips = names(self._hosts())
-        serving = await self._ensure(
+        serving = await ensure(
+            self._client,
             SERVING,
-            lambda: pki.issue_server(authority, "outrider", now=now, dns=dns, ips=ips),
+            lambda _: pki.issue_server(authority, "outrider", now=now, dns=dns, ips=ips),
             lambda held: pki.must_reissue(held, authority.cert_pem, now=now, dns=dns, ips=ips),
         )
         chain = (serving.cert_pem + authority.cert_pem).decode()
         return Serve(certificate=chain, key=serving.key_pem.decode(), ca=authority.cert_pem.decode())
 
-    async def _ensure(
-        self, name: str, issue: Callable[[], pki.Credential], stale: Callable[[pki.Credential], bool]
-    ) -> pki.Credential:
-        secret = await self._client.get_or_none(SECRETS, name, NAMESPACE)
-        if secret is not None:
-            held = _credential(secret)
-            if not stale(held):
-                return held
-        fresh = issue()
-        try:
-            if secret is None:
-                await self._client.create(SECRETS, _secret(name, fresh))
-            else:
-                version = secret["metadata"]["resourceVersion"]
-                change = {"metadata": {"resourceVersion": version}, "data": _secret(name, fresh)["data"]}
-                await self._client.patch(SECRETS, name, change, NAMESPACE)
-        except (AlreadyExists, Conflict):
-            # Another server was quicker: its certificate is as good as ours.
-            return _credential(await self._client.get(SECRETS, name, NAMESPACE))
-        return fresh
+
+async def ensure(
+    client: Client,
+    name: str,
+    issue: Callable[[pki.Credential | None], pki.Credential],
+    stale: Callable[[pki.Credential], bool],
+) -> pki.Credential:
+    """The credential in a Secret that all servers share; issued, from the one before, when it is due.
+
+    Of several servers that find it due the first one wins. Raises KubeError.
+    """
+    secret = await client.get_or_none(SECRETS, name, NAMESPACE)
+    held = _credential(secret) if secret is not None else None
+    if held is not None and not stale(held):
+        return held
+    fresh = issue(held)
+    try:
+        if secret is None:
+            await client.create(SECRETS, _secret(name, fresh))
+        else:
+            version = secret["metadata"]["resourceVersion"]
+            change = {"metadata": {"resourceVersion": version}, "data": _secret(name, fresh)["data"]}
+            await client.patch(SECRETS, name, change, NAMESPACE)
+    except (AlreadyExists, Conflict):
+        # Another server was quicker: its certificate is as good as ours.
+        return _credential(await client.get(SECRETS, name, NAMESPACE))
+    return fresh
 
 
 class Material:
@@ -109,7 +117,7 @@ class Material:
             await asyncio.sleep(self._interval)
             try:
                 await self.load()
-            except (OSError, pki.PkiError) as error:
+            except (KubeError, OSError, pki.PkiError) as error:
                 log.warning("the front door keeps its certificate: %s", error)
 
     async def _read(self) -> Serve:

@@ -15,6 +15,7 @@ from outrider.link.messages import (
     Counters,
     FromAgent,
     Message,
+    PeerDoor,
     Resolve,
     Serve,
     SessionClosed,
@@ -41,6 +42,16 @@ class Tunnels(Protocol):
 
     def link_lost(self) -> None:
         """The gateway is gone, and all tunnels with it."""
+
+
+class Peers(Protocol):
+    """Looks after the other replicas."""
+
+    def attached(self) -> None:
+        """A gateway has connected."""
+
+    def door(self, message: PeerDoor) -> None:
+        """Where the gateway lets other replicas in."""
 
 
 class Outlet:
@@ -87,12 +98,14 @@ class Switchboard:
         *,
         verdicts: VerdictLink,
         tunnels: Tunnels,
+        peers: Peers,
         material: Callable[[], Serve | None],
         count: Callable[[dict[str, float]], None],
     ) -> None:
         self._outlet = outlet
         self._verdicts = verdicts
         self._tunnels = tunnels
+        self._peers = peers
         self._material = material
         self._count = count
         self._admissions: set[asyncio.Task[None]] = set()
@@ -110,6 +123,7 @@ class Switchboard:
             former.start_closing()
             self._tunnels.link_lost()
         self.publish_material()
+        self._peers.attached()
         try:
             async with self._verdicts.attached(endpoint):
                 async for message in endpoint:
@@ -137,6 +151,8 @@ class Switchboard:
                 await self._tunnels.session_closed(message)
             case FromAgent():
                 await self._tunnels.from_agent(message)
+            case PeerDoor():
+                self._peers.door(message)
             case Counters():
                 self._count(message.values)
             case _:

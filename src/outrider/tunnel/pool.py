@@ -93,6 +93,11 @@ class UpstreamPool(Backend):
         finally:
             self._connecting -= 1
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open) + self._connecting
+
     # called by connections
 
     def opened(self, connection: UpstreamConnection) -> None:

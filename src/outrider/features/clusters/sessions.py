@@ -1,8 +1,9 @@
 """Which clusters are connected: each replica publishes its tunnels in one ConfigMap, all read their union.
 
-The ConfigMap ``cattle-system/sessions-<replica>`` holds a JSON list of cluster ids and the time of its last
-renewal. A set that is not renewed for a while is that of a dead replica. As with leases, that is judged by how
-long *this* process has seen no renewal, so that the replicas' clocks need not agree.
+The ConfigMap ``cattle-system/sessions-<replica>`` holds a JSON list of cluster ids, the address at which peers
+reach the replica's gateway, and the time of its last renewal. A set that is not renewed for a while is that of a
+dead replica. As with leases, that is judged by how long *this* process has seen no renewal, so that the
+replicas' clocks need not agree.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from outrider.kit.clock import Clock
 from outrider.kube.builtin import CONFIGMAPS, NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.errors import AlreadyExists, KubeError
+from outrider.link.messages import Peer
 from outrider.runtime.informer import Event
 
 log = logging.getLogger(__name__)
@@ -40,8 +42,15 @@ class Sessions:
     """The tunnels of this replica."""
 
     def __init__(self) -> None:
+        self.address = ""
         self._sessions: dict[str, dict[int, Session]] = {}
         self._changed = asyncio.Event()
+
+    def reachable_at(self, address: str) -> None:
+        """Peers reach this replica's gateway at HOST:PORT."""
+        if address != self.address:
+            self.address = address
+            self._changed.set()
 
     def opened(self, cluster: str, number: int, registration: str) -> None:
         """A tunnel is up."""
@@ -118,7 +127,8 @@ class SessionPublisher:
 
     async def publish(self) -> None:
         """Write the set as it is now."""
-        document = config_map(self._replica, self._sessions.clusters(), format_time(self._clock.now()))
+        now = format_time(self._clock.now())
+        document = config_map(self._replica, self._sessions.clusters(), now, self._sessions.address)
         try:
             await self._client.apply(CONFIGMAPS, document)
         except KubeError as error:
@@ -136,7 +146,7 @@ async def ensure_namespace(client: Client, name: str) -> None:
         return
 
 
-def config_map(replica: str, clusters: Iterable[str], renewed_at: str) -> dict[str, Any]:
+def config_map(replica: str, clusters: Iterable[str], renewed_at: str, address: str = "") -> dict[str, Any]:
     """The object that a replica publishes."""
     return {
         "metadata": {
@@ -145,7 +155,11 @@ def config_map(replica: str, clusters: Iterable[str], renewed_at: str) -> dict[s
             "labels": {LABEL: "true"},
             "annotations": {RENEWED: renewed_at},
         },
-        "data": {"replica": replica, "clusters": msgspec.json.encode(list(clusters)).decode()},
+        "data": {
+            "replica": replica,
+            "address": address,
+            "clusters": msgspec.json.encode(list(clusters)).decode(),
+        },
     }
 
 
@@ -153,16 +167,31 @@ class _Published(msgspec.Struct):
     clusters: frozenset[str]
     renewed_at: str
     seen_at: float
+    address: str = ""
+    alive: bool = True
 
 
 class ConnectedClusters:
-    """The union of what all live replicas publish; tells `changed` which clusters may have changed."""
+    """The union of what all live replicas publish; tells which clusters, and that replicas, may have changed."""
 
     def __init__(self, clock: Clock, *, expiry: float = 30.0) -> None:
         self._clock = clock
         self._expiry = expiry
         self._replicas: dict[str, _Published] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._watchers: list[Callable[[], None]] = []
+
+    def on_replicas(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` when a replica came or went, or publishes something else than before."""
+        self._watchers.append(watcher)
+
+    def replicas(self) -> list[Peer]:
+        """The live replicas with their addresses and clusters, sorted by id."""
+        return [
+            Peer(replica=name, address=one.address, clusters=tuple(sorted(one.clusters)))
+            for name, one in sorted(self._replicas.items())
+            if one.alive
+        ]
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the id of each cluster that a replica gained or lost."""
@@ -172,22 +201,27 @@ class ConnectedClusters:
         """Follow an event of the ConfigMaps' informer."""
         obj = event.new or event.old or {}
         replica = obj.get("metadata", {}).get("name", "").removeprefix("sessions-")
-        before = self._published(replica)
+        before, old = self._published(replica), self._replicas.get(replica)
         if event.new is None:
             self._replicas.pop(replica, None)
         else:
-            self._replicas[replica] = self._read(event.new, self._replicas.get(replica))
+            self._replicas[replica] = self._read(event.new, old)
         self._tell(before ^ self._published(replica))
+        if _shown(old) != _shown(self._replicas.get(replica)):
+            self._tell_watchers()
 
     def sweep(self) -> None:
         """Forget the replicas that have not renewed their set."""
         now = self._clock.monotonic()
         for replica, published in list(self._replicas.items()):
-            if published.clusters and now - published.seen_at >= self._expiry:
+            if published.alive and now - published.seen_at >= self._expiry:
                 log.warning("replica %s has not renewed its sessions for %g s", replica, self._expiry)
                 # The entry stays, empty, so that only a newer renewal counts as alive
-                self._replicas[replica] = msgspec.structs.replace(published, clusters=frozenset())
+                self._replicas[replica] = msgspec.structs.replace(
+                    published, clusters=frozenset(), alive=False
+                )
                 self._tell(published.clusters)
+                self._tell_watchers()
 
     def replicas_of(self, cluster: str) -> list[str]:
         """The replicas with a tunnel to the cluster, sorted."""
@@ -224,15 +258,28 @@ class ConnectedClusters:
 
     def _read(self, obj: dict[str, Any], old: _Published | None) -> _Published:
         renewed = (obj.get("metadata", {}).get("annotations") or {}).get(RENEWED, "")
-        clusters = _cluster_ids((obj.get("data") or {}).get("clusters", ""))
-        if old is not None and old.renewed_at == renewed and old.clusters == clusters:
-            return old
-        return _Published(clusters=clusters, renewed_at=renewed, seen_at=self._clock.monotonic())
+        data = obj.get("data") or {}
+        clusters, address = _cluster_ids(data.get("clusters", "")), str(data.get("address", ""))
+        if old is not None and old.renewed_at == renewed:
+            same = (old.clusters, old.address) == (clusters, address)
+            if same or not old.alive:
+                return old
+        now = self._clock.monotonic()
+        return _Published(clusters=clusters, renewed_at=renewed, seen_at=now, address=address)
 
     def _tell(self, clusters: Iterable[str]) -> None:
         for cluster in clusters:
             for listener in self._listeners:
                 listener(cluster)
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher()
+
+
+def _shown(published: _Published | None) -> tuple[frozenset[str], str] | None:
+    """What others see of a replica; None when it is not alive."""
+    return (published.clusters, published.address) if published is not None and published.alive else None
 
 
 def _cluster_ids(text: str) -> frozenset[str]:
