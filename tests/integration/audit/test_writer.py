@@ -133,7 +133,9 @@ async def test_a_full_disk_blocks_nobody_and_what_is_lost_is_said(tmp_path: Path
         slowest = max(slowest, loop.time() - began)
     assert slowest < 1
     lost = trail._channel.lost
-    resource.prlimit(writer.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.prlimit(
+        writer.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
     async with asyncio.timeout(20):
         while trail._channel.room < 7 << 20:
             await asyncio.sleep(0.05)
@@ -142,7 +144,10 @@ async def test_a_full_disk_blocks_nobody_and_what_is_lost_is_said(tmp_path: Path
     said = await writer.stop()
     assert "cannot write the audit log" in said
     lines = lines_of(writer.path)
-    assert lines[-1]["auditLogError"] == f"{lost} records were lost before this one: the writer could not keep up"
+    assert (
+        lines[-1]["auditLogError"]
+        == f"{lost} records were lost before this one: the writer could not keep up"
+    )
     counted = [int(str(line["auditID"])[-12:], 16) for line in lines]
     assert counted == [*range(1, len(lines)), len(lines) + lost]
     assert trail.values()["rancher_audit_dropped_total"] == lost
@@ -185,7 +190,8 @@ async def test_a_log_that_cannot_be_opened_is_said_clearly(tmp_path: Path) -> No
     writer = Writer(tmp_path)
     writer.path.parent.write_text("a file where a folder is needed")
     writer.process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "outrider.server.audit", str(tmp_path / "audit.json")), stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "outrider.server.audit", str(tmp_path / "audit.json")),
+        stderr=asyncio.subprocess.PIPE,
     )
     _, said = await writer.process.communicate()
     assert writer.process.returncode == 1
