@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from outrider.gateway import answers
 from outrider.gateway.exchange import Exchange
 from outrider.gateway.tunnels import TunnelRegistry, TunnelSession
 from outrider.link.messages import Admission, Admit
 from outrider.tunnel.session import adopt
+
+_log = structlog.get_logger("outrider.gateway.tunnels")
 
 MAX_PARAMS = 48 * 1024
 _UNREACHABLE = Admission(id=0, status=503, message="the control process does not answer right now")
@@ -32,6 +35,13 @@ class Reception:
 
     async def receive(self, exchange: Exchange) -> None:
         """Answers the handshake: 101 and a tunnel, or the refusal (contract, clusters-and-agents §3.1)."""
+        try:
+            await self._receive(exchange)
+        except Exception:
+            _log.exception("a tunnel could not be opened")
+            exchange.answer(answers.text(500, b"the tunnel could not be opened: internal error"))
+
+    async def _receive(self, exchange: Exchange) -> None:
         if exchange.upgrade.lower() != b"websocket":
             return exchange.answer(
                 answers.text(400, b"a tunnel is a WebSocket: the Upgrade header is missing")
@@ -91,9 +101,14 @@ class Reception:
         )
         exchange.done = True
         transport, early = connection.release()
-        if transport is not None:
+        if transport is None:
+            return
+        try:
             adopt(transport, head + early, session)
-            _record(exchange, admission, session)
+        except Exception:
+            transport.abort()  # nobody else would
+            raise
+        _record(exchange, admission, session)
 
 
 def _record(exchange: Exchange, admission: Admission, session: TunnelSession) -> None:

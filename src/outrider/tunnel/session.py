@@ -50,8 +50,8 @@ def adopt(transport: asyncio.Transport, head: bytes, session: Mux) -> None:
         None,
         16 * 1024,
     )
+    protocol.connection_made(transport)  # first: where this fails, losing the connection must not reach it
     transport.set_protocol(protocol)
-    protocol.connection_made(transport)
     at = 0
     while at < len(head):
         room = protocol.get_buffer(-1)

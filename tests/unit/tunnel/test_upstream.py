@@ -625,7 +625,8 @@ _answer_parts = st.lists(
         st.sampled_from(
             [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 S\r\n", b"HTTP/1.0 204 No\r\n",
              b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"abc",
-             b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"Connection: close\r\n", b"Upgrade: x\r\n", b"A:\r\n",
+             b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"Connection: close\r\n", b"Upgrade: x\r\n",
+             b"A:\r\n",
              b"Connection: upgrade\r\n", b"A:\x80\r\n", b"HTTP/1.1 401 No\r\n", b"HTTP/1.1 999 \r\n", b" \r\n"]
         ),
         st.binary(max_size=4),
