@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from outrider.cli.audit_options import audit_log
 from outrider.gateway.config import Address
+
+if TYPE_CHECKING:
+    from outrider.server.config import ServingConfig
 
 
 class AddressType(click.ParamType[tuple[str, int]]):
@@ -27,6 +31,21 @@ class AddressType(click.ParamType[tuple[str, int]]):
         if not separator or not port.isdigit() or int(port) > 65535:
             self.fail(f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:8443 or [::1]:0", param, ctx)
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  an empty host asks for all interfaces
+
+
+class NetworkType(click.ParamType[str]):
+    """An address or a network of addresses."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Checks; an address is a network of one."""
+        try:
+            return str(ipaddress.ip_network(str(value)))
+        except ValueError as error:
+            self.fail(
+                f"{value!r} is not a network, for example 10.0.0.0/8 or 2001:db8::1: {error}", param, ctx
+            )
 
 
 def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,6 +70,7 @@ def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
             "--trusted-proxy",
             "trusted_proxies",
             multiple=True,
+            type=NetworkType(),
             envvar="OUTRIDER_TRUSTED_PROXIES",
             metavar="NETWORK",
             help="Believe X-Forwarded-* from this network. May be repeated.",
@@ -86,3 +106,24 @@ def addresses(
         *(Address(host, port) for host, port in listen),
         *(Address(host, port, tls=False) for host, port in listen_http),
     )
+
+
+def serving(options: Mapping[str, Any]) -> ServingConfig:
+    """The front door's certificate as the options name it. Raises click.UsageError when it cannot be served."""
+    from outrider.kit.pki import PkiError
+    from outrider.server.config import ServingConfig
+    from outrider.server.serving import ServingFiles
+
+    certificate, key, ca = options["tls_cert"], options["tls_key"], options["tls_ca"]
+    if (certificate is None) != (key is None):
+        raise click.UsageError(
+            "--tls-cert and --tls-key belong together: give both, or none for one of our own"
+        )
+    if certificate is None and ca is not None:
+        raise click.UsageError("--tls-ca names the issuer of --tls-cert, which is missing")
+    if certificate is not None:
+        try:
+            ServingFiles(certificate, key, ca).read()
+        except (OSError, PkiError) as error:
+            raise click.UsageError(f"the certificate cannot be served: {error}") from None
+    return ServingConfig(certificate=certificate, key=key, ca=ca)

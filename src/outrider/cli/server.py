@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import AddressType, addresses, front_door
+from outrider.cli.options import AddressType, addresses, front_door, serving
 
 
 @click.command()
@@ -61,7 +61,7 @@ def server(
     **options: Any,
 ) -> None:
     """Run one server replica in the foreground."""
-    from outrider.server.config import ControlConfig, ServingConfig
+    from outrider.server.config import ControlConfig
     from outrider.server.instance import settings_of
     from outrider.server.replica import ReplicaConfig
 
@@ -80,9 +80,7 @@ def server(
             replica=replica,
             default_url=options["server_url"],
             lease_seconds=lease_seconds,
-            serving=ServingConfig(
-                certificate=options["tls_cert"], key=options["tls_key"], ca=options["tls_ca"]
-            ),
+            serving=serving(options),
             environ=settings_of(),
         ),
     )

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import addresses, front_door
+from outrider.cli.options import addresses, front_door, serving
 
 
 @click.command()
@@ -40,7 +40,6 @@ from outrider.cli.options import addresses, front_door
 @front_door
 def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
     """Start the management plane on its own embedded Kubernetes; Ctrl-C stops it and loses nothing."""
-    from outrider.server.config import ServingConfig
     from outrider.server.instance import InstanceConfig
 
     listen = options["listen"] or (("127.0.0.1", 8443),)
@@ -49,7 +48,7 @@ def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
         listen=addresses(listen, options["listen_http"]),
         demo=demo,
         server_url=options["server_url"],
-        serving=ServingConfig(certificate=options["tls_cert"], key=options["tls_key"], ca=options["tls_ca"]),
+        serving=serving(options),
         trusted_proxies=options["trusted_proxies"],
         audit=take_audit_options(options),
         silence=options["tunnel_silence"],

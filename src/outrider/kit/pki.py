@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -180,7 +181,9 @@ def issued_by(cert_pem: bytes, authority_pem: bytes) -> bool:
 
 def matches_key(credential: Credential) -> bool:
     """Whether certificate and key belong together: a torn write leaves a pair that does not."""
-    return _load_certificate(credential.cert_pem).public_key() == _load_key(credential.key_pem).public_key()
+    return (
+        _load_certificate(credential.cert_pem).public_key() == _load_any_key(credential.key_pem).public_key()
+    )
 
 
 def must_reissue(
@@ -347,12 +350,16 @@ def _load_certificate(pem: bytes) -> x509.Certificate:
         raise PkiError("not a PEM certificate: expected a BEGIN CERTIFICATE block") from error
 
 
-def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+def _load_any_key(pem: bytes) -> PrivateKeyTypes:
     # The parser's own message may quote the input, hence no cause: a key must not reach a log.
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
+        return serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise PkiError("not an unencrypted PEM private key") from None
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = _load_any_key(pem)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise PkiError("the private key is not an elliptic-curve key")
     return key

@@ -22,6 +22,7 @@ import uvloop
 from outrider import __version__
 from outrider.apis import install
 from outrider.apis.management.group import LOCAL_CLUSTER
+from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
 from outrider.facade.app import build_app
@@ -112,6 +113,7 @@ class Control:
             if serving.certificate is not None and serving.key is not None
             else OwnAuthority(client, self._hosts, clock)
         )
+        self._settings_are_there = False
         self._material = Material(source, self._material_changed, interval=config.material_interval)
         peers = PeerDirectory(
             config.replica,
@@ -163,6 +165,7 @@ class Control:
             "server-version": f"v{__version__}",
         }
         await defaults.install(self._client, self._config.environ, computed)
+        self._settings_are_there = True
 
     async def _ensure_namespace(self) -> None:
         await self._client.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}})
@@ -201,9 +204,11 @@ class Control:
         named = urlsplit(url).hostname
         return [*self._config.serving.hosts, *([named] if named else [])]
 
-    def _material_changed(self, material: Serve) -> None:
+    async def _material_changed(self, material: Serve) -> None:
         log.info("the front door has a new certificate")
         self._switchboard.publish_material()
+        if self._settings_are_there:
+            await self._client.patch(SETTINGS, "cacerts", {"default": material.ca})
 
     async def _mint(self, claim: Claim, cluster: str) -> str:
         user = await self._client.get(USERS, claim.user)

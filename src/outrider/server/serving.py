@@ -5,7 +5,7 @@ import base64
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,27 @@ class ServingFiles:
     def read(self) -> Serve:
         """The material as it is now; raises OSError or PkiError."""
         certificate, key = self._certificate.read_bytes(), self._key.read_bytes()
-        if not pki.matches_key(pki.Credential(certificate, key)):
+        try:
+            fits = pki.matches_key(pki.Credential(certificate, key))
+        except pki.PkiError as error:
+            raise pki.PkiError(f"{self._certificate} with {self._key}: {error}") from None
+        if not fits:
             raise pki.PkiError(f"{self._key} is not the key of {self._certificate}")
-        ca = self._ca.read_text() if self._ca is not None else ""
-        return Serve(certificate=certificate.decode(), key=key.decode(), ca=ca)
+        return Serve(certificate=_text(certificate), key=_text(key), ca=self._authority())
+
+    def _authority(self) -> str:
+        if self._ca is None:
+            return ""
+        ca = self._ca.read_bytes()
+        try:
+            pki.describe(ca)
+        except pki.PkiError as error:
+            raise pki.PkiError(f"{self._ca}: {error}") from None
+        return _text(ca)
+
+
+def _text(pem: bytes) -> str:
+    return pem.decode("utf-8", "replace")  # what is no ASCII stands in comments
 
 
 class OwnAuthority:
@@ -93,22 +110,27 @@ async def ensure(
 
 
 class Material:
-    """Holds the current material; `changed` is called after each change."""
+    """Holds the current material; `changed` is called after each change, and again if it failed."""
 
     def __init__(
-        self, source: ServingFiles | OwnAuthority, changed: Callable[[Serve], None], *, interval: float
+        self,
+        source: ServingFiles | OwnAuthority,
+        changed: Callable[[Serve], Awaitable[None]],
+        *,
+        interval: float,
     ) -> None:
         self._source = source
         self._changed = changed
         self._interval = interval
+        self._told: Serve | None = None
         self.current: Serve | None = None
 
     async def load(self) -> Serve:
         """Reads the material once."""
-        material = await self._read()
-        if material != self.current:
-            self.current = material
-            self._changed(material)
+        self.current = material = await self._read()
+        if material != self._told:
+            await self._changed(material)
+            self._told = material
         return material
 
     async def run(self) -> None:
@@ -117,7 +139,7 @@ class Material:
             await asyncio.sleep(self._interval)
             try:
                 await self.load()
-            except (KubeError, OSError, pki.PkiError) as error:
+            except (OSError, pki.PkiError, KubeError) as error:
                 log.warning("the front door keeps its certificate: %s", error)
 
     async def _read(self) -> Serve:
