@@ -68,8 +68,9 @@ def test_a_shell_at_a_terminal(kubectl: Kubectl, shell: str) -> None:
         # The new size travels beside the input: it may arrive later than what is typed next.
         terminal.type("until [ \"$(stty size)\" = '44 122' ]; do sleep 0.1; done; echo resi''zed\n")
         terminal.expect("resized")
-        terminal.type("sleep 1000\n")
-        terminal.expect("sleep 1000")
+        # Not before it runs: a shell that is about to start it swallows the interrupt.
+        terminal.type("echo star''ted; sleep 1000\n")
+        terminal.expect("started")
         terminal.type("\x03")
         terminal.expect("# ")
         terminal.type("exit 3\n")

@@ -69,6 +69,8 @@ def kubelet(client_ca: str, cgroup: str) -> dict[str, Any]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "imageGCHighThresholdPercent": 100,
+        # Tests compare whole logs.
+        "containerLogMaxSize": "1Gi",
         "makeIPTablesUtilChains": False,
         "resolvConf": "",
         # Reported soon, so that tests need not wait for it.
