@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,7 @@ class Replica:
 
     async def start(self, timeout: float = 60.0) -> list[int]:
         """Starts everything; returns the ports once all serve. Raises ReplicaError."""
+        check_free(self._config.listen)
         folder = self._config.folder
         logs = folder / "logs"
         for path in (folder, logs):
@@ -130,9 +132,26 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
 
 
+def check_free(listen: Iterable[Address]) -> None:
+    """Raises ReplicaError when one of the addresses cannot be listened on: before minutes are spent, and plainly."""
+    for address in listen:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address.host, address.port))
+            except OSError as error:
+                raise ReplicaError(
+                    f"cannot listen on {address.host}:{address.port}: {(error.strerror or str(error)).lower()}; "
+                    "choose another address or port with --listen, or stop whoever uses this one"
+                ) from None
+
+
 def _tail(log: Path) -> str:
+    # The last thing that was said, not the way to it: that stands in the log.
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "\n".join(lines[-15:])
+    said = [line for line in lines if line.strip() and not line.startswith((" ", "+", "|", "Traceback"))]
+    return "\n".join(said[-3:])
 
 
 def _plain(value: object) -> str:
