@@ -1,8 +1,11 @@
 """Which requests are events of authentication, so that whoever watches the log finds them by one field."""
 
+import base64
+import binascii
 import re
 
 from outrider.gateway import routing
+from outrider.gateway.audit_secrets import looks_secret
 from outrider.gateway.audit_uri import decoded
 from outrider.gateway.exchange import Exchange
 
@@ -12,6 +15,8 @@ REGISTRATION = "registration"
 """An agent asks for a tunnel."""
 REFUSED = "authentication"
 """A credential was refused."""
+REFUSALS = frozenset({401, 429})
+"""Answers to credentials that are wrong, or tried too often."""
 
 _LOOKED_AT = 2048
 _SIGN_IN = ("/v3-public/", "/v1-public/")
@@ -35,7 +40,25 @@ def event_of(exchange: Exchange) -> str:
                 return event
     if exchange.route == routing.TUNNEL:
         return REGISTRATION
-    return REFUSED if exchange.status == 401 and exchange.credential else ""
+    return REFUSED if _is_refused(exchange) else ""
+
+
+def presented_name(exchange: Exchange) -> str:
+    """The user name of HTTP Basic, empty when the credential is another one or the name may be a secret."""
+    scheme, _, value = exchange.credential[:1024].partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        name = base64.b64decode(value, validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return "" if looks_secret(name) else name
+
+
+def _is_refused(exchange: Exchange) -> bool:
+    # a cluster's API server may answer with these, too, to somebody whom we have let through
+    known = exchange.grant is not None and exchange.grant.status == 200
+    return exchange.status in REFUSALS and bool(exchange.credential) and not known
 
 
 def is_login(exchange: Exchange) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from outrider.gateway import routing
-from outrider.gateway.audit_events import event_of
+from outrider.gateway.audit_events import REFUSALS, event_of, presented_name
 from outrider.gateway.audit_uri import uri
 from outrider.gateway.exchange import Exchange
 from outrider.kube.identity import Identity
@@ -47,7 +47,7 @@ class Recorder:
         second, first = int(now), int(began)
         seconds = self._seconds
         more = extra if exchange.grant is None else self._user(exchange) + extra
-        if exchange.route in _EVENTFUL or exchange.status == 401 or exchange.impersonates:
+        if exchange.route in _EVENTFUL or exchange.status in REFUSALS or exchange.impersonates:
             more += self._rarities(exchange)
         return (
             b'%b%012x","requestURI":"%b","method":"%b","remoteAddr":%b,"responseCode":%d,"requestTimestamp":'
@@ -95,7 +95,12 @@ class Recorder:
         if exchange.route == routing.TUNNEL and exchange.cluster:
             members += b',"cluster":' + _encode(exchange.cluster)
         event = event_of(exchange)
-        return members + b',"event":' + _encode(event) if event else members
+        if not event:
+            return members
+        name = presented_name(exchange) if exchange.status in REFUSALS else ""
+        if name:
+            members += b',"userLoginName":' + _encode(name)
+        return members + b',"event":' + _encode(event)
 
 
 def user_members(verdict: Verdict, excluded: Collection[str] = (), *, former: bytes = b"") -> bytes:

@@ -1,10 +1,13 @@
 """Which requests are events of authentication."""
 
+import base64
+
 import pytest
 
 from outrider.gateway import routing
-from outrider.gateway.audit_events import event_of, is_login
-from tests.unit.gateway.audit_samples import exchange
+from outrider.gateway.audit_events import event_of, is_login, presented_name
+from outrider.link.messages import Verdict
+from tests.unit.gateway.audit_samples import exchange, grant
 
 
 @pytest.mark.parametrize(
@@ -36,9 +39,29 @@ def test_events(method: str, uri: str, event: str) -> None:
 
 
 def test_a_refused_credential_is_an_event_anywhere() -> None:
-    assert event_of(exchange(status=401)) == "authentication"
-    assert event_of(exchange(status=401, credential=b"")) == ""
+    for status in (401, 429):
+        refused = grant(Verdict(id=1, status=status))
+        assert event_of(exchange(status=status, grant=refused)) == "authentication"
+        assert event_of(exchange(status=status, grant=None)) == "authentication"
+        assert event_of(exchange(status=status, grant=refused, credential=b"")) == ""
+        assert event_of(exchange(status=status, grant=grant())) == "", "the cluster's own answer"
     assert event_of(exchange(status=403)) == ""
+
+
+@pytest.mark.parametrize(
+    ("credential", "name"),
+    [
+        (b"Basic " + base64.b64encode(b"eve:Canary"), "eve"),
+        (b"basic " + base64.b64encode("é:x:y".encode()), "é"),
+        (b"Basic " + base64.b64encode(b"bcdfghjklmnpqrstvwxz2456789bcdfghjklmnpqrstvwxz2456789"), ""),
+        (b"Basic " + base64.b64encode(b"\xff:x"), ""),
+        (b"Basic eve:Canary", ""),
+        (b"Bearer " + base64.b64encode(b"eve:Canary"), ""),
+        (b"", ""),
+    ],
+)
+def test_the_name_of_http_basic(credential: bytes, name: str) -> None:
+    assert presented_name(exchange(credential=credential)) == name
 
 
 def test_only_control_has_sign_ins() -> None:
