@@ -238,7 +238,8 @@ class ClientConnection(asyncio.Protocol):
         before = self._candidate
         self._feed(data)
         candidate = self._candidate
-        if candidate is not None and candidate is not before:
+        # A head may begin with empty lines; then `start` is not where its header lines begin.
+        if candidate is not None and candidate is not before and _FIRST_LINE.match(data) is not None:
             self._familiar = candidate._replace(block=data[start:])
         return None
 

@@ -55,6 +55,14 @@ def test_whole_heads_mean_what_heads_in_pieces_mean(
     assert whole == pieces
 
 
+def test_empty_lines_before_a_head_are_not_taken_for_its_first_line() -> None:
+    request = get(C1 + b"/b")
+    requests = [b"\r\n" + request, b"GET /k8s/clusters/c-1/a HTTP/1.1\r\n" + request]
+    whole = asyncio.run(conversation(requests, 0))
+    assert whole == asyncio.run(conversation(requests, 3))
+    assert len(whole[0]) == 1
+
+
 def test_a_repeated_head_reaches_the_backend() -> None:
     requests = [get(C1 + b"/%d" % n, b"Accept: a") for n in range(5)]
     seen, answers = asyncio.run(conversation(requests, 0))
