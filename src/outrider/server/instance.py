@@ -17,6 +17,7 @@ import msgspec
 from outrider.gateway.config import Address
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.embedded.ports import free_port, is_free
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.transport import HttpTransport
 from outrider.server.auditing import AuditOptions
@@ -186,13 +187,4 @@ def _bracketed(host: str) -> str:
 
 
 def _free(host: str, kept: list[int]) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in (*kept, 0):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"no free port on {host}")
+    return next((port for port in kept if is_free(port, host)), None) or free_port(kept, host)
