@@ -168,7 +168,7 @@ class StateApplier:
             await self._namespaces.close()
 
     async def _conduct(self) -> None:
-        backoff = Backoff(0.2, self._retry)
+        backoff = Backoff(min(0.2, self._retry), self._retry)
         while True:
             self._wake.clear()
             try:

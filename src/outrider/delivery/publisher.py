@@ -193,10 +193,7 @@ class Publisher:
             self._forget(name)
             return DONE
         cluster = await self._record(cluster)
-        if await self._serve(name):
-            return DONE
-        sessions = [one for one in self._sessions.get(name, {}).values() if one.speaks]
-        if not self._leading() and not sessions:
+        if await self._serve(name) or not self._concerns(name):
             return DONE
         try:
             wanted = await derive(cluster, self._contributors)
@@ -212,6 +209,10 @@ class Publisher:
         self._differs.pop(name, None)
         await self._deliver(cluster, wanted)
         return DONE
+
+    def _concerns(self, name: str) -> bool:
+        """Whether this replica leads, or has an agent to serve."""
+        return self._leading() or any(one.speaks for one in self._sessions.get(name, {}).values())
 
     async def _stamp(self, cluster: Cluster, wanted: DesiredSet) -> Cluster:
         epoch, counter = versions.next_version(cluster.status, self._epoch())
