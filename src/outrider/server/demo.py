@@ -62,6 +62,10 @@ class DemoCluster:
             pids[f"{self.name}-agent"] = self._agent.pid
         return pids
 
+    def kubeconfig(self) -> Path:
+        """Writes the kubeconfig of the cluster's own administrator; returns its path."""
+        return self._cluster.kubeconfig(self._folder / "direct.yaml")
+
     async def start(self) -> None:
         """Starts the control plane."""
         await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -82,13 +86,13 @@ class DemoCluster:
         Returns the cluster's entry in the ready file. Raises DemoError.
         """
         identifier = await self._record(entry)
-        direct = self._cluster.kubeconfig(self._folder / "direct.yaml")
+        direct = self.kubeconfig()
         transport = HttpTransport(kubeconfig.load(direct))
         client = Client(transport)
         try:
             if not await self._is_registered(client, entry):
                 await self._apply_manifest(entry, management, identifier, direct)
-            await self._start_agent(client)
+            await self.start_agent(client)
         finally:
             await transport.close()
         await self._until_active(management, identifier)
@@ -154,7 +158,8 @@ class DemoCluster:
             await asyncio.sleep(LOOK)
         raise DemoError(f"no registration token was made for {self.name} within {PATIENCE:.0f} s")
 
-    async def _start_agent(self, client: Client) -> None:
+    async def start_agent(self, client: Client) -> None:
+        """Starts the agent that the applied manifest describes. Raises NotFound when none was applied, DemoError."""
         deployment = await client.get(DEPLOYMENTS, DEPLOYMENT, NAMESPACE)
         variables = _variables(deployment)
         credentials, account = self._folder / "credentials", self._folder / "serviceaccount"
