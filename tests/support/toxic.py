@@ -12,6 +12,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class ToxicProxy:
     """Listens on 127.0.0.1 and connects to `host`:`port`. All methods but `start` and `close` are thread-safe.
 
     `idle_seconds` > 0 closes connections on which nothing passed for so long, as load balancers do. `refusing`
-    resets every new connection.
+    resets every new connection. `accepted` counts connections, `newest` is when the last one came (monotonic).
     """
 
     def __init__(self, host: str, port: int, *, seed: int = 1) -> None:
@@ -57,6 +58,7 @@ class ToxicProxy:
         self.idle_seconds = 0.0
         self.refusing = False
         self.accepted = 0
+        self.newest = 0.0
         self.port = 0
         self._target = (host, port)
         self._chance = random.Random(seed)
@@ -136,6 +138,7 @@ class ToxicProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         near = _Side(reader, writer)
         self.accepted += 1
+        self.newest = time.monotonic()
         if self.refusing:
             return near.cut()
         task = asyncio.current_task()
