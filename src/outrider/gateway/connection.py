@@ -38,7 +38,7 @@ COOKIE_NAME = b"R_SESS="
 
 _log = logging.getLogger("outrider.gateway")
 _HEAD_END = b"\r\n\r\n"
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
 _TUNNELLED = frozenset({b"websocket", b"spdy/3.1"})
 _BODYLESS = frozenset({b"GET", b"HEAD"})
 _FIRST_LINE = re.compile(rb"(GET|HEAD) (/[!$-~]*) HTTP/1\.1\r\n")
