@@ -8,7 +8,8 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -164,17 +165,27 @@ def test_many_watches_on_one_tunnel(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_ten_minutes_of_silence(kubectl: Kubectl, shell: str, namespace: str, direct: Kubectl) -> None:
-    """A watch and a shell in which nothing happens for ten minutes are there when something does."""
-    command = kubectl.command("exec", "--stdin", "--tty", shell, "--", "sh")
-    watching = kubectl.background("get", "configmaps", "--watch", "--namespace", namespace)
-    with watching, Terminal(command, kubectl.environment()) as terminal:
-        terminal.expect("# ")
+def test_ten_minutes_of_silence(
+    imported: Imported, new_kubectl: Path, old_kubectl: Path, shell: str, namespace: str, direct: Kubectl
+) -> None:
+    """Watches and shells in which nothing happens for ten minutes are there when something does."""
+    with ExitStack() as stack:
+        watches, shells = [], []
+        for program in (new_kubectl, old_kubectl):
+            kubectl = Kubectl(program, imported.kubeconfig, direct.home, direct.within)
+            watching = kubectl.background("get", "configmaps", "--watch", "--namespace", namespace)
+            watches.append(stack.enter_context(watching))
+            command = kubectl.command("exec", "--stdin", "--tty", shell, "--", "sh")
+            shells.append(stack.enter_context(Terminal(command, kubectl.environment())))
+            shells[-1].expect("# ")
         direct("--namespace", namespace, "create", "configmap", "before")
-        watching.line("before")
+        for watching in watches:
+            watching.line("before")
         time.sleep(600)
         direct("--namespace", namespace, "create", "configmap", "after")
-        watching.line("after", seconds=5)
-        terminal.type("echo still''here; exit 0\n")
-        terminal.expect("stillhere", seconds=5)
-        assert terminal.ended() == 0
+        for watching in watches:
+            watching.line("after", seconds=5)
+        for terminal in shells:
+            terminal.type("echo still''here; exit 0\n")
+            terminal.expect("stillhere", seconds=5)
+            assert terminal.ended() == 0

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,11 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
         asyncio.run(main())
-    finally:
-        # Everything else in these namespaces ends with this process: no need to ask each.
-        os._exit(0 if sys.exc_info()[0] is None else 1)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    # Everything else in these namespaces ends with this process: no need to ask each.
+    os._exit(status)
