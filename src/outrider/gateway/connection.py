@@ -1,48 +1,46 @@
 """A client's connection: HTTP/1.1 in, exchanges out, one after the other (RFC 9112).
 
-llhttp parses, in its strict mode; what it lets pass and a proxy must not is refused here: more than one Host, other
-versions than 1.0 and 1.1, transfer codings other than chunked, absolute or fragmentary targets, heads that are
-too large. Ambiguous framing never reaches a backend, since a backend only gets decoded parts.
+llhttp parses, in its strict mode; `heads` judges. Ambiguous framing never reaches a backend, since a backend only gets
+decoded parts.
 """
 
 import asyncio
 import logging
-import re
 import socket
 import struct
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import httptools
 
 from outrider.gateway import answers
 from outrider.gateway.exchange import WAITING, Exchange
+from outrider.gateway.heads import (
+    FIRST_LINE,
+    MAX_LINES,
+    OWN,
+    SPECIAL,
+    Familiar,
+    Refused,
+    exchange_of,
+    familiar_of,
+    gather,
+)
 from outrider.kit import http1
 
 MAX_PIPELINED = 16
 """Requests that wait behind the one that runs; what else has come stays unparsed."""
 MAX_SILENCE = http1.MAX_HEAD + 256 * 1024
 """Bytes that may come in a row without being body: a head and what one read may hold beside it."""
-MAX_LINES = http1.MAX_HEAD - 2048
-"""Bytes of a request's target and header lines: what is added on the way must fit into a head, too."""
-MAX_CREDENTIAL = 16 * 1024
-MAX_LIST = 16 * 1024
-"""Bytes of a header that is given more than once."""
 MAX_DISCARDED = 4 << 20
 """Bytes of an unwanted body that are read so that its sender gets to read the early answer."""
 LINGER = 5.0
 """Seconds that the sender of an unwanted body has to finish it."""
 REFUSED_LINGER = 1.0
 """Seconds for which the sender of something that is no request may read why it was refused."""
-COOKIE_NAME = b"R_SESS="
 
 _log = logging.getLogger("outrider.gateway")
 _HEAD_END = b"\r\n\r\n"
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
-_TUNNELLED = frozenset({b"websocket", b"spdy/3.1"})
-_BODYLESS = frozenset({b"GET", b"HEAD"})
-_FIRST_LINE = re.compile(rb"(GET|HEAD) (/[!$-~]*) HTTP/1\.1\r\n")
-_HOST = re.compile(rb"[0-9A-Za-z._~\-:\[\]%]{1,300}")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -65,46 +63,6 @@ class Dispatcher(Protocol):
         """A connection is gone."""
 
 
-class _Familiar(NamedTuple):
-    """What the header lines of a request without a body came to, for the next request with the very same bytes.
-
-    Clients send the same lines with every request on a connection; only the first line differs.
-    """
-
-    block: bytes
-    lines: tuple[bytes, ...]
-    special: dict[bytes, bytes]
-    host: bytes
-    credential: bytes
-    cookie: bytes
-    from_cookie: bool
-
-
-def _familiar_of(exchange: Exchange) -> _Familiar | None:
-    """What may be reused of a request: nothing, unless its lines do not bear on its framing, method or route."""
-    if exchange.length or exchange.upgrade or exchange.close or exchange.old:
-        return None
-    if exchange.impersonates or exchange.origin or exchange.method not in _BODYLESS:
-        return None
-    return _Familiar(
-        b"",
-        tuple(exchange.lines),
-        exchange.special,
-        exchange.host,
-        exchange.credential,
-        exchange.cookie,
-        exchange.from_cookie,
-    )
-
-
-class _Refused(Exception):
-    """The request must not be served; the connection ends after the answer."""
-
-    def __init__(self, answer: answers.Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
 class ClientConnection(asyncio.Protocol):
     """The server's side of one client connection.
 
@@ -119,7 +77,6 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_familiar",
         "_held",
-        "_host",
         "_in_head",
         "_lines",
         "_linger",
@@ -136,6 +93,7 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
         "dispatcher",
         "forwarded_line",
+        "known_host",
         "receiving_head",
         "remote",
         "scheme",
@@ -160,10 +118,10 @@ class ClientConnection(asyncio.Protocol):
         self._raw: Exchange | None = None  # has asked for the connection
         self._refused: tuple[Exchange, answers.Answer] | None = None
         self._deaf = False  # no more requests are taken
-        self._familiar: _Familiar | None = None
-        self._candidate: _Familiar | None = None
+        self._familiar: Familiar | None = None
+        self._candidate: Familiar | None = None
         self._held: set[object] = set()
-        self._host = b""
+        self.known_host = b""
         self._discarded = 0
         self._silent = 0
         self._in_head = True
@@ -232,18 +190,18 @@ class ClientConnection(asyncio.Protocol):
         start = data.find(b"\r\n") + 2
         familiar = self._familiar
         if familiar is not None and data[start:] == familiar.block:
-            line = _FIRST_LINE.match(data)
+            line = FIRST_LINE.match(data)
             if line is not None and line.end() == start and len(data) < MAX_LINES:
                 return self._begin_familiar(line[1], line[2], familiar)
         before = self._candidate
         self._feed(data)
         candidate = self._candidate
         # A head may begin with empty lines; then `start` is not where its header lines begin.
-        if candidate is not None and candidate is not before and _FIRST_LINE.match(data) is not None:
+        if candidate is not None and candidate is not before and FIRST_LINE.match(data) is not None:
             self._familiar = candidate._replace(block=data[start:])
         return None
 
-    def _begin_familiar(self, method: bytes, target: bytes, familiar: "_Familiar") -> None:
+    def _begin_familiar(self, method: bytes, target: bytes, familiar: Familiar) -> None:
         self.since = self._loop.time()
         exchange = Exchange(self, method, target, list(familiar.lines), familiar.special)
         exchange.host = familiar.host
@@ -285,9 +243,9 @@ class ClientConnection(asyncio.Protocol):
                 self._feed_parts(rest)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            if not isinstance(cause, _Refused):
+            if not isinstance(cause, Refused):
                 _log.error("a request failed", exc_info=cause)
-            self.refuse(cause.answer if isinstance(cause, _Refused) else answers.status(400, "bad request"))
+            self.refuse(cause.answer if isinstance(cause, Refused) else answers.status(400, "bad request"))
         except httptools.HttpParserError as error:
             self.refuse(answers.status(400, f"the request is not valid HTTP/1.1: {error}"))
         if self._silent > MAX_SILENCE and not self._deaf:
@@ -321,20 +279,10 @@ class ClientConnection(asyncio.Protocol):
         if not self._in_head:
             return
         lower = name.lower()
-        if lower in _SPECIAL or lower.startswith(_OWN):
-            self._on_special(lower, value)
+        if lower in SPECIAL or lower.startswith(OWN):
+            gather(self._special, lower, value)
         else:
             self._lines.append(b"%b: %b\r\n" % (name, value))
-
-    def _on_special(self, name: bytes, value: bytes) -> None:
-        special = self._special
-        if name in special:
-            if name in _SINGLE:
-                raise _Refused(answers.status(400, f"more than one {name.decode()} header"))
-            if len(special[name]) > MAX_LIST:
-                raise _Refused(answers.status(431, f"too many {name.decode()} headers"))
-            value = special[name] + (b"; " if name == b"cookie" else b", ") + value
-        special[name] = value
 
     def on_headers_complete(self) -> None:
         """A head is complete: an exchange begins, at once or after the one that runs."""
@@ -342,9 +290,9 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = self.receiving_head = False
         if self._deaf:
             return
-        exchange = self._build()
+        exchange = exchange_of(self, self._parser, self._target, self._lines, self._special)
         self._parsing = exchange
-        self._candidate = _familiar_of(exchange)
+        self._candidate = familiar_of(exchange)
         if exchange.upgrade:
             self._raw = exchange
         if self._exchange is None:
@@ -382,84 +330,6 @@ class ClientConnection(asyncio.Protocol):
             self._after(exchange)
         else:
             exchange.receive_end()
-
-    # requests
-
-    def _build(self) -> Exchange:
-        special = self._special
-        lines = self._lines
-        target = self._target
-        parser = self._parser
-        exchange = Exchange(self, parser.get_method(), target, lines, special)
-        version = parser.get_http_version()
-        if exchange.method not in _METHODS:
-            raise _Refused(answers.status(405, "this method is not served here"))
-        if special:
-            self._take_special(exchange, special, version)
-        if version != "1.1":
-            if version != "1.0":
-                raise _Refused(answers.status(400, "only HTTP/1.0 and HTTP/1.1 are spoken here"))
-            exchange.old = True
-            exchange.close = b"keep-alive" not in special.get(b"connection", b"").lower()
-        elif not exchange.host:
-            raise _Refused(answers.BAD_HOST)
-        if target[:1] != b"/" or b"#" in target or not target.isascii():
-            raise _Refused(answers.BAD_TARGET)
-        if sum(map(len, lines)) + len(target) > MAX_LINES or len(exchange.credential) > MAX_CREDENTIAL:
-            raise _Refused(answers.status(431, "the request's head is too large"))
-        return exchange
-
-    def _take_special(self, exchange: Exchange, special: dict[bytes, bytes], version: str) -> None:
-        get = special.get
-        exchange.host = get(b"host", b"")
-        if exchange.host != self._host:
-            if _HOST.fullmatch(exchange.host) is None:
-                raise _Refused(answers.BAD_HOST)
-            self._host = exchange.host
-        exchange.credential = get(b"authorization", b"")
-        cookie = get(b"cookie")
-        if cookie:
-            self._take_cookie(exchange, cookie)
-        if len(special) <= 2 and b"host" in special and (exchange.credential or cookie):
-            return  # nothing else but Host and a credential: the common case
-        exchange.origin = get(b"origin", b"")
-        if b"content-length" in special:
-            exchange.length = int(special[b"content-length"])
-        coding = get(b"transfer-encoding")
-        if coding is not None:
-            if coding.lower() != b"chunked" or version != "1.1":
-                raise _Refused(answers.status(400, "no transfer coding but chunked is understood"))
-            exchange.length = -1
-        connection = get(b"connection")
-        if connection is not None:
-            self._take_connection(exchange, connection.lower(), get(b"upgrade", b""), version)
-        exchange.impersonates = any(name.startswith(b"impersonate-") for name in special)
-        if exchange.origin:
-            exchange.lines.append(b"origin: %b\r\n" % exchange.origin)
-
-    def _take_connection(self, exchange: Exchange, value: bytes, upgrade: bytes, version: str) -> None:
-        exchange.close = b"close" in {token.strip() for token in value.split(b",")}
-        ended = http1.named_in_connection(value)
-        if ended:
-            exchange.lines[:] = http1.without(exchange.lines, ended)
-        if not self._parser.should_upgrade():
-            return
-        if exchange.length:
-            # The parser takes a body after such a head for the other protocol's bytes.
-            raise _Refused(answers.status(400, "a request that switches protocols must not have a body"))
-        if upgrade.lower() in _TUNNELLED and version == "1.1" and exchange.method != b"HEAD":
-            exchange.upgrade = upgrade
-
-    def _take_cookie(self, exchange: Exchange, cookie: bytes) -> None:
-        exchange.cookie = cookie
-        if exchange.credential:
-            return
-        for part in cookie.split(b";"):
-            name = part.strip()
-            if name.startswith(COOKIE_NAME):
-                exchange.credential = b"Bearer " + name[len(COOKIE_NAME) :].strip(b'"')
-                exchange.from_cookie = True
-                return
 
     def _begin(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -614,19 +484,5 @@ def _watch_over(transport: asyncio.BaseTransport) -> None:
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
-
-_SPECIAL = http1.HOP_BY_HOP | {b"host", b"authorization", b"cookie", b"content-length", b"origin"}
-_SINGLE = frozenset(
-    {b"host", b"authorization", b"content-length", b"transfer-encoding", b"upgrade", b"origin"}
-)
-_OWN = (
-    b"impersonate-",
-    b"x-forwarded-",
-    b"x-remote-",
-    b"x-outrider-",
-    b"x-api-tunnel-",
-    b"proxy-",
-    b"forwarded",
-)
 
 __all__ = ["ClientConnection", "Dispatcher"]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outrider.gateway import connection as module
-from outrider.gateway import listener
+from outrider.gateway import heads, listener
 from outrider.kit import http1
 from tests.support.wire import Call
 from tests.unit.gateway.desk import C1, TOKEN, Desk, body, get, header, status, turn
@@ -246,7 +246,7 @@ class TestSizes:
 
     async def test_the_largest_head_that_is_served_is_one_that_agents_take(self, desk: Desk) -> None:
         client = desk.client()
-        client.feed(get(C1 + b"/x", b"X: " + b"y" * (module.MAX_LINES - 50)))
+        client.feed(get(C1 + b"/x", b"X: " + b"y" * (heads.MAX_LINES - 50)))
         assert len(desk.cluster.last.request.head) <= http1.MAX_HEAD
 
     async def test_a_header_that_is_repeated_without_end(self, desk: Desk) -> None:
