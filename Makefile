@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help setup demo test test-long lint format bench docs clean
+.PHONY: help setup demo test test-long lint format bench image docs clean
 
 help:
 	@echo 'make setup       fetch and build everything that is missing (the first time takes minutes)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint        style, types, layers, generated files'
 	@echo 'make format      bring the code into the style that lint asks for'
 	@echo 'make bench       run the benchmarks, or one: make bench BENCH=proxy'
+	@echo "make image       build the agent's image without a container engine; prints the tar file's path"
 	@echo 'make docs        build the documentation into site/'
 	@echo 'make clean       remove what was built in this checkout; caches and data stay'
 
@@ -43,6 +44,9 @@ format: setup
 
 bench: setup
 	@$(RUN) python -m tools.bench $(BENCH)
+
+image: setup
+	@$(BIN)/python -m tools.image agent
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
