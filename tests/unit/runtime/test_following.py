@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from outrider.runtime.following import Follower
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.builtin import CONFIGMAPS
@@ -14,6 +13,7 @@ from outrider.kube.client import Client
 from outrider.kube.errors import Gone, KubeError, TransportError
 from outrider.kube.meta import List, ObjectKey
 from outrider.kube.watch import WatchEvent
+from outrider.runtime.following import Follower
 
 Obj = dict[str, Any]
 
