@@ -5,6 +5,7 @@ decoded parts.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -405,7 +406,8 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             end = self._transport.get_extra_info("socket")
             if end is not None:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                with contextlib.suppress(OSError):  # it may be closed already
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._transport.abort()
 
     def close(self) -> None:
@@ -479,10 +481,11 @@ def _watch_over(transport: asyncio.BaseTransport) -> None:
     end = transport.get_extra_info("socket")
     if end is None or end.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    with contextlib.suppress(OSError):  # it may be gone again already
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 __all__ = ["ClientConnection", "Dispatcher"]

@@ -142,6 +142,8 @@ class Exchange:
             return None
         if status < 200:
             return self._on_informational(status, lines, body, last)
+        if self.cluster and b"R_SESS" in lines:
+            lines = _without_sessions(lines)
         size = len(body)
         framing = self._framing(status, length)
         if self.answered or not self._fits(size) or (last and self._remaining > 0):
@@ -327,3 +329,12 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.reset()
+
+
+def _without_sessions(lines: bytes) -> bytes:
+    """The header lines of a cluster's answer, without cookies that would sign a browser in here as somebody else."""
+    return b"".join(
+        line
+        for line in lines.splitlines(keepends=True)
+        if not (line[:11].lower() == b"set-cookie:" and b"R_SESS" in line)
+    )

@@ -564,3 +564,23 @@ async def test_answers_of_our_own_cannot_be_made_to_carry_markup(desk: Desk) -> 
     answer = client.take()
     assert header(answer, b"content-type") == b"application/json"
     assert b"<script>" not in body(answer)
+
+
+async def test_a_cluster_cannot_sign_a_browser_in(desk: Desk) -> None:
+    client = desk.client()
+    client.feed(get())
+    lines = (
+        b"Set-Cookie: R_SESS=evil; Path=/\r\nset-cookie:R_SESS=x\r\nSet-Cookie: grafana=1\r\nX: R_SESS\r\n"
+    )
+    desk.cluster.last.answer(b"ok", lines=lines)
+    answer = client.take()
+    assert b"et-cookie: R_SESS" not in answer
+    assert b"set-cookie:R_SESS" not in answer
+    assert b"Set-Cookie: grafana=1\r\nX: R_SESS\r\n" in answer
+
+
+async def test_control_can(desk: Desk) -> None:
+    client = desk.client()
+    client.feed(get(b"/v3-public/login", method=b"POST", token=b""))
+    desk.control.last.answer(b"ok", lines=b"Set-Cookie: R_SESS=token\r\n")
+    assert b"Set-Cookie: R_SESS=token\r\n" in client.take()
