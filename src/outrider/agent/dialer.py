@@ -104,6 +104,8 @@ class Dialer:
         self._refused = False
         self._open: set[Tunnel] = set()
         self._watches: set[asyncio.Task[None]] = set()
+        self._context: ssl.SSLContext | None = None
+        self._early: tuple[Tunnel, Hello] | None = None
         self._alone_since = 0.0
         self._due: float | None = None
         self._changed = asyncio.Event()
@@ -130,6 +132,7 @@ class Dialer:
     def greeted(self, tunnel: Tunnel, hello: Hello) -> None:
         """A server said which replica it is, and which others live."""
         if tunnel not in self._open:
+            self._early = (tunnel, hello)  # it comes right behind the handshake
             return
         before = self._replicas.missing
         if not self._replicas.greeted(tunnel, hello):
@@ -154,9 +157,14 @@ class Dialer:
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         self._opened(tunnel)
+        early, self._early = self._early, None
+        if early is not None and early[0] is tunnel:
+            self.greeted(*early)
 
     def _failed(self, error: AgentError | DialError) -> None:
         status = error.status if isinstance(error, DialError) else 0
+        if status != MET:
+            self._context = None
         if self._open:
             # Only a search for another replica: what is wrong with the server itself shows at the tunnels.
             log.debug("no further tunnel to %s: %s", self._settings.server, error)
@@ -182,13 +190,16 @@ class Dialer:
         self._changed.set()
 
     async def _connect(self) -> Tunnel:
-        context = await self._trust.establish()
+        # A search reuses what was established: with a connection for that before each dial, a balancer that takes
+        # its servers in turn would lead every dial to the same one.
+        context = self._context if self._open and self._context else await self._trust.establish()
         server = self._settings.server
         proxy = self._settings.proxies.of(server) or None
         headers = await self._registration.headers(refused=self._refused)
         if met := self._replicas.met:
             headers[MET_HEADER] = ",".join(met)
         url = server.replace("https://", "wss://", 1) + self._path
+        self._context = context
         return await self._dial(url, context, headers, proxy=proxy)
 
     async def _watch_over(self, tunnel: Tunnel) -> None:
@@ -196,14 +207,14 @@ class Dialer:
         since = self._now()
         try:
             while not tunnel.closed.done():
-                await asyncio.wait((tunnel.closed,), timeout=self._settings.ping_every)
-                if tunnel.closed.done():
-                    break
-                if self._now() - tunnel.heard > self._settings.silence:
+                patience = tunnel.heard + self._settings.silence - self._now()
+                if patience <= 0:
                     tunnel.drop(f"nothing was heard for {self._settings.silence:g} s")
                     await asyncio.wait((tunnel.closed,), timeout=1.0)
                     break
                 tunnel.ping()
+                # Never past the end of patience: whoever waits for an answer waits no longer than that.
+                await asyncio.wait((tunnel.closed,), timeout=min(self._settings.ping_every, patience))
         finally:
             self._gone(tunnel)
             if not tunnel.closed.done():

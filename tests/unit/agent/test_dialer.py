@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import Trust
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import cancel_and_wait
+from outrider.tunnel.reports import Hello
 from outrider.tunnel.session import DialError
 
 TOKEN = "bcdfghjklmnpqrstvwxz2456789"
@@ -62,7 +63,9 @@ class Line:
 
     def __init__(self, *answers: FakeTunnel | Exception) -> None:
         self.answers = list(answers)
+        self.before: Callable[[Tunnel], None] = lambda tunnel: None
         self.dialed: list[str] = []
+        self.met: list[str] = []
         self.tokens: list[str] = []
         self.open: list[Tunnel] = []
         self.ended: list[Tunnel] = []
@@ -72,12 +75,14 @@ class Line:
     ) -> Tunnel:
         self.dialed.append(url)
         self.tokens.append(headers["X-API-Tunnel-Token"])
+        self.met.append(headers.get("X-Outrider-Met", ""))
         if not self.answers:
             await asyncio.Event().wait()
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         answer.heard = asyncio.get_running_loop().time()
+        self.before(answer)
         return answer
 
 
@@ -245,3 +250,102 @@ async def test_after_a_refusal_the_stored_token_is_tried_in_turn(
     running.append(asyncio.create_task(dialer(settings, line).run()))
     await until(lambda: line.open)
     assert line.tokens == [TOKEN, "stored", TOKEN, "stored", TOKEN]
+
+
+def greeting(replica: str, *replicas: str) -> Hello:
+    return Hello(replica=replica, replicas=replicas, spread=0.05)
+
+
+async def test_it_keeps_one_tunnel_to_each_replica(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    one, refusal, other = FakeTunnel(), DialError("met already", 409), FakeTunnel()
+    line = Line(one, refusal, other)
+    dialing = dialer(settings, line)
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open == [one])
+    dialing.greeted(one, greeting("a", "a", "b"))
+    await until(lambda: line.open == [one, other])
+    dialing.greeted(other, greeting("b", "a", "b"))
+    await asyncio.sleep(0.2)
+    assert line.met == ["", "a", "a"]
+    assert line.tokens == [TOKEN] * 3, "a refused search says nothing about the token"
+    assert not one.closed.done()
+    again = FakeTunnel()
+    line.answers.append(again)
+    one.close("server restarts")
+    await until(lambda: line.open == [one, other, again])
+    assert line.met[-1] == "b"
+    assert line.ended == [one]
+    assert not other.closed.done()
+
+
+async def test_a_greeting_may_come_before_the_dial_has_returned(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    one, other = FakeTunnel(), FakeTunnel()
+    line = Line(one, other)
+    dialing = dialer(settings, line)
+    line.before = lambda tunnel: dialing.greeted(tunnel, greeting("a", "a", "b"))
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open == [one, other])
+
+
+async def test_a_needless_tunnel_is_closed(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    one, needless = FakeTunnel(), FakeTunnel()
+    line = Line(one, needless)
+    dialing = dialer(settings, line)
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open == [one])
+    dialing.greeted(one, greeting("a", "a", "b"))
+    await until(lambda: line.open == [one, needless])
+    dialing.greeted(needless, greeting("a", "a", "b"))
+    await until(lambda: line.ended == [needless])
+    assert "already" in needless.closed.result()
+    assert not one.closed.done()
+
+
+async def test_when_all_tunnels_are_gone_it_registers_nobody_as_met(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    one, other, again = FakeTunnel(), FakeTunnel(), FakeTunnel()
+    line = Line(one, other, again)
+    dialing = dialer(settings, line)
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open == [one])
+    dialing.greeted(one, greeting("a", "a", "b"))
+    await until(lambda: line.open == [one, other])
+    dialing.greeted(other, greeting("b", "a", "b"))
+    one.close("")
+    other.close("")
+    await until(lambda: line.open == [one, other, again])
+    assert line.met[-1] == ""
+
+
+async def test_a_search_makes_one_connection_a_dial(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    """Two would lead every dial to the same one of two servers that a balancer takes in turn."""
+
+    class Counting(FakeTrust):
+        looks = 0
+
+        async def establish(self) -> ssl.SSLContext:
+            self.looks += 1
+            return await super().establish()
+
+    trust = Counting()
+    one, other = FakeTunnel(), FakeTunnel()
+    line = Line(one, DialError("met already", 409), DialError("met already", 409), other)
+    dialing = dialer(settings, line, trust)
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open == [one])
+    dialing.greeted(one, greeting("a", "a", "b"))
+    await until(lambda: line.open == [one, other])
+    assert trust.looks == 1
+    line.answers += [DialError("the certificate is not trusted"), FakeTunnel()]
+    dialing.greeted(other, greeting("b", "a", "b", "c"))
+    await until(lambda: len(line.open) == 3)
+    assert trust.looks == 2, "what failed otherwise is looked at anew"
