@@ -27,7 +27,7 @@ def test_the_pod_has_not_been_restarted(imported: Imported, direct: Kubectl) -> 
         "--selector=app=cattle-cluster-agent",
     )
     pods = direct.json("--namespace=cattle-system", "get", "pods", "--selector=app=cattle-cluster-agent")
-    (agent,) = pods["items"]
+    (agent,) = [one for one in pods["items"] if "deletionTimestamp" not in one["metadata"]]
     (container,) = agent["status"]["containerStatuses"]
     assert (container["ready"], container["restartCount"]) == (True, 0)
     assert container["image"] == f"docker.io/outrider/outrider-agent:v{__version__}"

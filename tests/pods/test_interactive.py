@@ -19,6 +19,24 @@ MakePod = Callable[..., str]
 COUNTING = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done"
 
 
+NEGOTIATED = {True: "Upgrade: SPDY/3.1", False: "Upgrade: websocket"}
+
+
+def test_each_kubectl_speaks_its_own_protocol(kubectl: Kubectl, shell: str) -> None:
+    """A new one falls back to SPDY by itself when WebSocket fails, which the other tests would not notice."""
+    done = kubectl.attempt("exec", "-v=8", shell, "--", "true")
+    assert done.returncode == 0
+    assert NEGOTIATED[is_old(kubectl)] in done.stderr
+    assert NEGOTIATED[not is_old(kubectl)] not in done.stderr
+    assert "fallback" not in done.stderr.lower()
+
+
+def test_ports_are_forwarded_in_its_own_protocol(kubectl: Kubectl, shell: str) -> None:
+    with kubectl.background("port-forward", "-v=8", f"pod/{shell}", ":9") as forwarding:
+        forwarding.line(NEGOTIATED[is_old(kubectl)])
+        forwarding.line("Forwarding from 127.0.0.1:")
+
+
 def test_logs(kubectl: Kubectl, make_pod: MakePod) -> None:
     name = make_pod(command=("sh", "-c", "seq 1 5000; sleep 1000"))
     expected = "".join(f"{number}\n" for number in range(1, 5001))
@@ -172,8 +190,12 @@ def test_a_pod_behind_the_proxy_of_the_api_server(kubectl: Kubectl, make_pod: Ma
 
 def raw(kubectl: Kubectl, path: str) -> str:
     """The path to ask for: an old kubectl takes it as that of the whole server, not as one below its cluster."""
-    old = kubectl.json("version", "--client")["clientVersion"]["minor"].startswith("20")
-    return urlsplit(kubeconfig.load(kubectl.config).server).path + path if old else path
+    return urlsplit(kubeconfig.load(kubectl.config).server).path + path if is_old(kubectl) else path
+
+
+def is_old(kubectl: Kubectl) -> bool:
+    minor: str = kubectl.json("version", "--client")["clientVersion"]["minor"]
+    return minor.startswith("20")
 
 
 def fetching(kubectl: Kubectl, url: str) -> subprocess.Popen[bytes]:
