@@ -65,7 +65,7 @@ def test_control_that_hangs_is_not_believed_for_long(instance: Instance, through
         answer = until(lambda: refusal(through), 8)
         assert int(answer.header("Retry-After")) > 0
         assert answer.json()["kind"] == "Status"
-        assert door.get("/readyz").status == 503
+        until(lambda: door.get("/readyz").status == 503, 3)
         assert door.get("/ping").status == 200
     finally:
         os.kill(control, signal.SIGCONT)
