@@ -79,15 +79,17 @@ def test_nothing_stays_of_a_node_whose_test_run_is_killed(
     until(lambda: not of_node(tmp_path))
     assert machine() == before
     # Control groups have no owner that takes them down: the next node does it.
-    assert any(
-        path.name.endswith(str(run.pid)) for root in cgroups.roots() for path in root.glob("outrider-pods-*")
-    )
+    assert left_by(run.pid)
     until(lambda: swept(run.pid))
 
 
 def swept(owner: int) -> bool:
     cgroups.sweep()
-    return not any((root / f"{cgroups.PREFIX}{owner}").exists() for root in cgroups.roots())
+    return not left_by(owner)
+
+
+def left_by(owner: int) -> list[Path]:
+    return [path for root in cgroups.roots() for path in root.glob(f"{cgroups.PREFIX}{owner}-*")]
 
 
 def test_a_node_that_does_not_come_up_says_why(images: Builder, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Control groups of a node: below one folder in each hierarchy, named after the process that answers for it."""
+"""Control groups of a node: below one folder in each hierarchy, named after the process that answers for them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -18,20 +19,21 @@ def roots() -> list[Path]:
     return sorted(path for path in ROOT.glob("*/") if (path / "cgroup.procs").exists())
 
 
-def create(owner: int) -> str:
-    """Makes the folder of process ``owner`` in each hierarchy; its name, as a path from their roots."""
+def create() -> str:
+    """Makes a folder in each hierarchy that this process answers for; its name, as a path from their roots."""
+    name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     for root in roots():
-        (root / f"{PREFIX}{owner}").mkdir(exist_ok=True)
-    return f"/{PREFIX}{owner}"
+        (root / name).mkdir()
+    return f"/{name}"
 
 
-def remove(owner: int, patience: float = 10.0) -> None:
+def remove(group: str, patience: float = 30.0) -> None:
     """Removes them, once their processes are gone. Raises ``OSError`` when they stay."""
     deadline = time.monotonic() + patience
     for root in roots():
         while True:
             try:
-                _remove_tree(root / f"{PREFIX}{owner}")
+                _remove_tree(root / group.lstrip("/"))
                 break
             except OSError:
                 if time.monotonic() > deadline:
@@ -41,11 +43,11 @@ def remove(owner: int, patience: float = 10.0) -> None:
 
 def sweep() -> None:
     """Removes what test runs left behind that were killed themselves."""
-    owners = {path.name.removeprefix(PREFIX) for root in roots() for path in root.glob(f"{PREFIX}*")}
-    for owner in owners:
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+    for name in {path.name for root in roots() for path in root.glob(f"{PREFIX}*-*")}:
+        owner = name.removeprefix(PREFIX).partition("-")[0]
+        if not Path(f"/proc/{owner}").exists():
             with contextlib.suppress(OSError):
-                remove(int(owner), patience=1.0)
+                remove(name, patience=1.0)
 
 
 def _remove_tree(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ class RunningNode:
     def __init__(self, folder: Path, binary: Path, images: Sequence[Path]) -> None:
         self.folder = folder
         cgroups.sweep()
-        self._cgroup = cgroups.create(os.getpid())
+        self._cgroup = cgroups.create()
         self._log = folder / "node.log"
         self._process = self._spawn()
         try:
@@ -67,7 +66,7 @@ class RunningNode:
         self._process.wait(60)
         if self._process.stdin:
             self._process.stdin.close()
-        cgroups.remove(os.getpid(), patience=30.0)
+        cgroups.remove(self._cgroup)
         for name in ("var-lib", "var-log", "kube/etcd"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 

@@ -38,19 +38,21 @@ def hierarchies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_control_groups_come_and_go_in_every_hierarchy(hierarchies: Path) -> None:
-    assert cgroups.create(os.getpid()) == f"/outrider-pods-{os.getpid()}"
-    made = hierarchies / "cpu" / f"outrider-pods-{os.getpid()}"
-    (made / "kubepods" / "pod1").mkdir(parents=True)
+    group, other = cgroups.create(), cgroups.create()
+    (hierarchies / "cpu" / group[1:] / "kubepods" / "pod1").mkdir(parents=True)
     assert not list(hierarchies.glob("not-one/*"))
     cgroups.sweep()
-    assert made.exists(), "its owner runs"
-    cgroups.remove(os.getpid())
-    assert not list(hierarchies.glob("*/outrider-pods-*"))
+    assert (hierarchies / "cpu" / group[1:]).exists(), "its owner runs"
+    cgroups.remove(group)
+    assert {path.name for path in hierarchies.glob("*/outrider-pods-*")} == {other[1:]}
 
 
-def test_those_of_a_process_that_is_gone_are_swept(hierarchies: Path) -> None:
-    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
-    cgroups.create(pid_max + 1)
+def test_those_of_a_process_that_is_gone_are_swept(
+    hierarchies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    monkeypatch.setattr(os, "getpid", lambda: gone)
+    cgroups.create()
     cgroups.sweep()
     assert not list(hierarchies.glob("*/outrider-pods-*"))
 
