@@ -163,6 +163,13 @@ def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
     )
 
 
+def test_a_data_folder_whose_path_is_too_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    command = Command(["up", "--data", str(folder)], output=tmp_path / "out", environ=environment())
+    refused(command, "error:", "bytes too long", "--data")
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

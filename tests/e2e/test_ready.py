@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import stat
+import warnings
 from pathlib import Path
+
+import pytest
 
 from outrider.kube import kubeconfig
 from tests.e2e.conftest import until
-from tests.support.door import Door
+from tests.support.door import Door, trusting
 from tests.support.instance import Instance, alive
 from tests.support.kubectl import Kubectl
 
@@ -123,3 +127,16 @@ def test_everything_becomes_active_and_stays_so(instance: Instance, management: 
         return all(one["status"].get("state") == "active" for one in clusters)
 
     until(settled, 10)
+
+
+def test_only_modern_tls_is_spoken(door: Door, instance: Instance) -> None:
+    with door.socket() as stream:
+        assert stream.version() in {"TLSv1.2", "TLSv1.3"}
+    old = trusting(instance.ready["ca_file"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        Door(door.url, old).socket()
+    assert "max-age=" in door.get("/v3-public/authProviders").header("Strict-Transport-Security")

@@ -24,7 +24,7 @@ from outrider.server.auditing import AuditOptions
 from outrider.server.config import ControlConfig, ServingConfig
 from outrider.server.demo import DemoCluster
 from outrider.server.entry import Entry
-from outrider.server.replica import Replica, ReplicaConfig, check_free
+from outrider.server.replica import Replica, ReplicaConfig, check_possible
 
 Say = Callable[[str], None]
 """Tells the person at the terminal what happens, a line at a time."""
@@ -56,7 +56,7 @@ class Instance:
 
     async def start(self) -> dict[str, Any]:
         """Starts everything; returns what the ready file holds (issue A, interfaces)."""
-        check_free(self._config.listen)
+        check_possible(self._config.data / "server", self._config.listen)
         with _private(self._config.data):
             starting = [asyncio.create_task(demo.start()) for demo in self._demo]
             for demo in self._demo:

@@ -18,6 +18,8 @@ from outrider.server.config import AuditConfig, ControlConfig
 
 _POLICY = Policy(stop_grace=8.0)
 _SWEEP = 5.0
+_SOCKET_PATH = 107
+"""Bytes that the path of a Unix socket may have (unix(7))."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -54,8 +56,8 @@ class Replica:
 
     async def start(self, timeout: float = 60.0) -> list[int]:
         """Starts everything; returns the ports once all serve. Raises ReplicaError."""
-        check_free(self._config.listen)
         folder = self._config.folder
+        check_possible(folder, self._config.listen)
         logs = folder / "logs"
         for path in (folder, logs):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,8 +134,14 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
 
 
-def check_free(listen: Iterable[Address]) -> None:
-    """Raises ReplicaError when one of the addresses cannot be listened on: before minutes are spent, and plainly."""
+def check_possible(folder: Path, listen: Iterable[Address]) -> None:
+    """Raises ReplicaError when no replica can run in that folder or at those addresses: early, and plainly."""
+    size = len(os.fsencode(folder / "control.sock"))
+    if size > _SOCKET_PATH:
+        raise ReplicaError(
+            f"the path of the data folder is {size - _SOCKET_PATH} bytes too long for the sockets that will be in "
+            f"{folder}: choose a shorter one with --data"
+        )
     for address in listen:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:

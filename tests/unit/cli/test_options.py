@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from outrider.cli.main import main
 from outrider.cli.options import addresses, front_door, serving
 from outrider.kit import pki
 
@@ -109,3 +110,12 @@ def test_what_cannot_be_served_is_named(files, broken, content):
     assert "the certificate cannot be served" in said
     assert f"{files}/" in said.replace("\n", "")
     assert "PRIVATE KEY" not in said
+
+
+@pytest.mark.parametrize("command", ["up", "server", "admin"])
+def test_every_flag_has_its_variable(command):
+    options = [one for one in main.commands[command].params if isinstance(one, click.Option)]
+    assert options
+    for option in options:
+        variables = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+        assert any(name.startswith("OUTRIDER_") for name in variables), option.name
