@@ -90,11 +90,8 @@ def libraries(needing: Iterable[Path]) -> dict[str, Path]:
         for folder in sorted(folders):
             if (folder / name).exists():
                 found.setdefault(name, folder / name)
-    return {
-        name: path
-        for name, path in sorted(found.items())
-        if not path.is_relative_to(Path(sys.prefix) / "lib")
-    }
+    brought = sysconfig.get_path("platlib")
+    return {name: path for name, path in sorted(found.items()) if not path.is_relative_to(brought)}
 
 
 def compile_files(root: Path, below: str) -> None:

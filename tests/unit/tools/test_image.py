@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.image import containerfile, packages, shell
+from tools.image import containerfile, packages, python, shell
 from tools.image.__main__ import main
 from tools.image.build import Builder
 from tools.image.oci import Settings, architecture, write_image, write_layer
@@ -196,6 +197,19 @@ class TestBuilder:
         assert len(compiled) > 0.95 * len(sources)
         assert not [name for name in names if "/pip/" in name or "/ensurepip/" in name]
         assert image.config["config"]["User"] == "65532:65532"
+
+
+class TestPython:
+    @pytest.mark.parametrize("home", [None, "/usr"])
+    def test_the_interpreters_libraries_are_found_wherever_it_is_installed(
+        self, monkeypatch: pytest.MonkeyPatch, home: str | None
+    ) -> None:
+        if home:
+            monkeypatch.setattr(sys, "prefix", home)
+        found = python.libraries([python.interpreter()])
+        assert "libc.so.6" in found
+        assert [name for name in found if name.startswith("/")], "the loader"
+        assert all(path.is_file() for path in found.values())
 
 
 class TestShell:
