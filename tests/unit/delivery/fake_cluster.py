@@ -64,7 +64,7 @@ class Stored:
 
 
 class FakeCluster:
-    """Objects, and a Transport to them. `wrote` is called after each write of an object."""
+    """Objects, and a Transport to them. `wrote` is called after each write by the applier."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Stored] = {}
@@ -97,6 +97,10 @@ class FakeCluster:
     def die_after(self, writes: int, when: Literal["before", "after"]) -> None:
         """The process of the applier is killed at its n-th write from now, before or after it was done."""
         self._fuse = (self.writes + writes, when)
+
+    def defuse(self) -> None:
+        """No kill is planned any more."""
+        self._fuse = None
 
     def revive(self) -> None:
         """Another process starts."""
@@ -186,6 +190,7 @@ class FakeCluster:
             ):
                 raise make(409, "Conflict", "the precondition failed", None, None)
             self.remove(plural, namespace, name)
+            self.wrote(stored)
             return {"kind": "Status", "status": "Success"}
         return stored.to_json()
 
@@ -234,6 +239,7 @@ class FakeCluster:
         for field, value in _fields(body).items():
             self._set(stored, field, value, "merge", owns=False)
         self._changed(stored)
+        self.wrote(stored)
         return stored.to_json()
 
     def _set(self, stored: Stored, field: Field, value: str | None, manager: str, *, owns: bool) -> None:
