@@ -171,7 +171,7 @@ class Publisher:
                 )
         elif isinstance(message, StateNeed):
             if message.hash == session.told[1]:
-                session.needs = list(message.parts[:_MAX_ASKED])
+                session.needs = list(dict.fromkeys((*session.needs, *message.parts)))[:_MAX_ASKED]
         elif isinstance(message, StateReport):
             self.report(cluster, message, session=number)
             return
