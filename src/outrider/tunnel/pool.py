@@ -141,6 +141,9 @@ class UpstreamPool(Backend):
 BUFFER = 1 << 20
 """Body bytes that a request may gather while it waits for its connection; flow control keeps it below."""
 
+ENOUGH = 256 << 10
+"""Body bytes after which a request that waits for its connection asks for no more."""
+
 
 class PendingCall(Upstream):
     """A request that waits for its credential or its connection; later it only passes calls on."""
@@ -165,6 +168,7 @@ class PendingCall(Upstream):
         self._size = 0
         self._finished = False
         self._paused = False
+        self._holding = False
         self._gone = False
         self._target: UpstreamConnection | None = None
 
@@ -194,6 +198,8 @@ class PendingCall(Upstream):
         for data in self._body:
             connection.send(data)
         self._body.clear()
+        if self._holding and not connection.congested:
+            self._responder.resume_sending()
         if self._finished:
             connection.finish()
 
@@ -212,7 +218,11 @@ class PendingCall(Upstream):
         self._size += len(data)
         if self._size > BUFFER:
             return self._fail("the request's body came faster than it was asked for")
-        return self._body.append(bytes(data))
+        self._body.append(bytes(data))
+        if self._size > ENOUGH and not self._holding:
+            self._holding = True
+            self._responder.pause_sending()
+        return None
 
     def finish(self) -> None:
         """The body is complete."""

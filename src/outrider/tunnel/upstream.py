@@ -262,6 +262,15 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         """Whether it is connected and not about to close."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def congested(self) -> bool:
+        """Whether the responder was asked to hold back, and will be told when it may go on."""
+        transport = self._transport
+        return (
+            transport is not None
+            and transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]
+        )
+
     def close(self) -> None:
         """Closes an idle connection."""
         if self._transport is not None:

@@ -232,6 +232,25 @@ async def test_a_slow_cluster_slows_the_sender_down(pair: Pair) -> None:
     await client.end()
 
 
+async def test_a_fast_sender_waits_for_the_connection_to_the_peer(pair: Pair) -> None:
+    client, upstream = pair.ask(b"POST /api HTTP/1.1\r\n", length=-1)
+    sent = 0
+    while not client.held:
+        upstream.send(b"x" * 65536)
+        sent += 65536
+        assert sent <= 1 << 20, "nobody told the sender to wait"
+    upstream.send(b"on its way already")
+    await until(lambda: not client.held)
+    upstream.send(b"and on")
+    upstream.finish()
+    call = await pair.taken()
+    await until(lambda: call.finished)
+    assert bytes(call.body) == b"x" * sent + b"on its way already" + b"and on"
+    call.answer()
+    await client.end()
+    assert client.status == 200
+
+
 async def test_an_upgraded_stream_passes(pair: Pair) -> None:
     client, upstream = pair.ask(b"POST /exec HTTP/1.1\r\n", upgrade=b"SPDY/3.1")
     call = await pair.taken()
