@@ -11,6 +11,7 @@ from outrider.features.clusters.reconcile_inventory import is_writer
 from outrider.features.clusters.sessions import ConnectedClusters, SessionPublisher, Sessions, config_map
 from outrider.kube.builtin import CONFIGMAPS, NAMESPACES
 from outrider.kube.client import Client
+from outrider.link.messages import Peer
 from outrider.runtime.informer import Event
 from tests.support.clock import FakeClock, settle
 from tests.support.fake_api import FakeApi
@@ -69,6 +70,37 @@ async def test_the_set_of_a_dead_replica_expires_and_comes_back() -> None:
     assert told == ["c-1"]
     connected.handle(published("a", "c-1", at="t3"))
     assert connected.is_connected("c-1")
+
+
+async def test_who_lives_is_told_with_address_and_clusters_on_change_only() -> None:
+    clock = FakeClock()
+    connected, _ = watched(clock)
+    changes: list[list[Peer]] = []
+    connected.on_replicas(lambda: changes.append(connected.replicas()))
+
+    def publishes(replica: str, address: str, *clusters: str, at: str) -> None:
+        connected.handle(Event("MODIFIED", None, config_map(replica, clusters, at, address)))
+
+    a = Peer(replica="a", address="10.0.0.1:8444", clusters=("c-1", "c-2"))
+    publishes("a", "10.0.0.1:8444", "c-2", "c-1", at="t1")
+    publishes("a", "10.0.0.1:8444", "c-1", "c-2", at="t2")
+    assert changes == [[a]]
+    publishes("b", "", at="t2")
+    publishes("b", "10.0.0.2:8444", at="t2")
+    assert changes[1:] == [[a, Peer(replica="b")], [a, Peer(replica="b", address="10.0.0.2:8444")]]
+    await clock.advance(20)
+    publishes("b", "10.0.0.2:8444", at="t3")
+    await clock.advance(10)
+    connected.sweep()
+    assert [[one.replica for one in live] for live in changes[3:]] == [["b"]], (
+        "a replica without clusters dies, too"
+    )
+    publishes("a", "10.0.0.1:8444", "c-1", "c-2", at="t2")
+    assert len(changes) == 4, "what was seen before is no sign of life"
+    publishes("a", "10.0.0.1:9000", "c-1", at="t4")
+    assert changes[-1][0] == Peer(replica="a", address="10.0.0.1:9000", clusters=("c-1",))
+    connected.handle(Event("DELETED", config_map("a", [], "t4"), None))
+    assert [one.replica for one in changes[-1]] == ["b"]
 
 
 async def test_what_a_dead_replica_left_is_named_after_a_while() -> None:
