@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 NAMESPACE = "cattle-system"
 AUTHORITY = "tls-rancher-internal-ca"
 SERVING = "tls-rancher-internal"
+MAX_NAMES = 64
+"""Names in our own certificate at most; servers in pods have a new name each."""
 
 
 class ServingFiles:
@@ -70,13 +72,17 @@ class OwnAuthority:
         """The material, made or renewed when it is due; raises KubeError."""
         now = self._clock.now()
         authority = await ensure(self._client, AUTHORITY, lambda _: _new_authority(now), lambda _: False)
-        dns, ips = names(self._hosts())
-        serving = await ensure(
-            self._client,
-            SERVING,
-            lambda _: pki.issue_server(authority, "outrider", now=now, dns=dns, ips=ips),
-            lambda held: pki.must_reissue(held, authority.cert_pem, now=now, dns=dns, ips=ips),
-        )
+        wanted = names(self._hosts())
+
+        def issue(held: pki.Credential | None) -> pki.Credential:
+            dns, ips = with_names_of(held, *wanted)
+            return pki.issue_server(authority, "outrider", now=now, dns=dns, ips=ips)
+
+        def stale(held: pki.Credential) -> bool:
+            dns, ips = with_names_of(held, *wanted)
+            return pki.must_reissue(held, authority.cert_pem, now=now, dns=dns, ips=ips)
+
+        serving = await ensure(self._client, SERVING, issue, stale)
         chain = (serving.cert_pem + authority.cert_pem).decode()
         return Serve(certificate=chain, key=serving.key_pem.decode(), ca=authority.cert_pem.decode())
 
@@ -160,6 +166,23 @@ def names(hosts: Iterable[str]) -> tuple[list[str], list[str]]:
             if not address.is_unspecified:
                 ips.add(str(address))
     return sorted(name for name in dns if name), sorted(ips)
+
+
+def with_names_of(held: pki.Credential | None, dns: list[str], ips: list[str]) -> tuple[list[str], list[str]]:
+    """The wanted names, and those that the certificate has for other servers: they all share it.
+
+    A certificate that has gathered too many names starts anew with the wanted ones.
+    """
+    if held is None:
+        return dns, ips
+    try:
+        info = pki.describe(held.cert_pem)
+    except pki.PkiError:
+        return dns, ips
+    all_dns, all_ips = {*dns, *info.dns}, {*ips, *info.ips}
+    if len(all_dns) + len(all_ips) > MAX_NAMES:
+        return dns, ips
+    return sorted(all_dns), sorted(all_ips)
 
 
 def _new_authority(now: datetime) -> pki.Credential:

@@ -90,7 +90,11 @@ class Sessions:
 
 
 class SessionPublisher:
-    """Keeps this replica's ConfigMap up to date: at once on a change, and every `interval` seconds."""
+    """Keeps this replica's ConfigMap up to date: at once on a change, and every `interval` seconds.
+
+    Changes within `gather` seconds of the last write are written together: a fleet that comes back must not be
+    a write for each agent.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class SessionPublisher:
         *,
         interval: float = 10.0,
         settle: float = 2.0,
+        gather: float = 0.1,
     ) -> None:
         self._client = client
         self._sessions = sessions
@@ -108,6 +113,7 @@ class SessionPublisher:
         self._clock = clock
         self._interval = interval
         self._settle = settle
+        self._gather = gather
 
     async def run(self) -> None:
         """Publish until cancelled. What is published is left behind: it expires by itself."""
@@ -119,6 +125,7 @@ class SessionPublisher:
                 await self.publish()
             except KubeError as error:
                 log.warning("cannot publish this replica's sessions: %s; trying again", error)
+            await asyncio.sleep(self._gather)
             try:
                 async with asyncio.timeout(self._interval):
                     await self._sessions.wait_changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -152,7 +153,9 @@ async def test_a_change_is_published_at_once_and_a_renewal_now_and_then() -> Non
             return obj
 
     sessions = Sessions()
-    publisher = SessionPublisher(Recording(api), sessions, "a", FakeClock(), interval=0.05, settle=0.0)
+    publisher = SessionPublisher(
+        Recording(api), sessions, "a", FakeClock(), interval=0.05, settle=0.0, gather=0.0
+    )
     task = asyncio.create_task(publisher.run())
     try:
         await settle()
@@ -163,6 +166,32 @@ async def test_a_change_is_published_at_once_and_a_renewal_now_and_then() -> Non
         await asyncio.sleep(0.15)
         assert len(applied) >= before + 2
         assert applied[-1]["data"]["clusters"] == '["c-1"]'
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_many_changes_are_few_writes() -> None:
+    applied: list[list[str]] = []
+
+    class Recording(Client):
+        async def apply(self, kind: Any, obj: Any, **options: Any) -> Any:
+            applied.append(json.loads(obj["data"]["clusters"]))
+            return obj
+
+    sessions = Sessions()
+    publisher = SessionPublisher(
+        Recording(FakeApi(CONFIGMAPS)), sessions, "a", FakeClock(), settle=0.0, gather=0.05
+    )
+    task = asyncio.create_task(publisher.run())
+    try:
+        await asyncio.sleep(0.1)
+        for number in range(200):
+            sessions.opened(f"c-{number}", number, "default-token")
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.2)
+        assert len(applied) <= 5
+        assert len(applied[-1]) == 200
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
