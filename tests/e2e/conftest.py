@@ -61,7 +61,7 @@ def own(kube_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Instance]]:
 
     yield make
     for one in made:
-        if one._command is not None:
+        if one.started:
             one.stop()
             drop(one)
 
