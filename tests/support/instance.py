@@ -93,11 +93,6 @@ class Instance:
         return self._folder / "ready.json"
 
     @property
-    def started(self) -> bool:
-        """Whether it was ever started."""
-        return self._command is not None
-
-    @property
     def command(self) -> Command:
         """The current run."""
         assert self._command is not None
