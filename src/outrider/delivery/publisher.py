@@ -3,7 +3,7 @@
 Every replica derives a cluster's state for itself. The leader stamps it: it writes version and hash into the
 cluster's status, guarded by the version of the record that it read. A replica with a tunnel sends a head only
 when what it derived has the hash in the status, under the version in the status. So one version never stands
-for two states, whoever sends it (docs: decision 9).
+for two states, whoever sends it.
 """
 
 from __future__ import annotations

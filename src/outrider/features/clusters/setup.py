@@ -26,6 +26,7 @@ from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.pairing import management_name
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX, TWIN_INDEX, ClusterReconciler, twin_keys
 from outrider.features.clusters.reconcile_connection import ConnectionReconciler
+from outrider.features.clusters.reconcile_delivery import DeliveryReconciler
 from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
 from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
 from outrider.features.clusters.reconcile_registration import RegistrationReconciler
@@ -41,7 +42,7 @@ from outrider.features.clusters.sessions import (
     Sessions,
 )
 from outrider.features.clusters.settings import ClusterSettings
-from outrider.features.clusters.sources import SpecSource
+from outrider.features.clusters.sources import DeliverySource, SpecSource
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
 from outrider.kube.client import Client
@@ -312,6 +313,13 @@ def _controllers(
     connected.on_change(lambda cluster: connection.enqueue(ObjectKey("", cluster)))
     return [
         connection,
+        Controller(
+            "cluster delivery",
+            DeliveryReconciler(client, clusters, clock),
+            workers=2,
+            sources=[DeliverySource(clusters)],
+            clock=clock,
+        ),
         Controller(
             "clusters",
             ClusterReconciler(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from outrider.apis.management.cluster import Cluster
+from outrider.features.clusters.reconcile_delivery import same_delivery
 from outrider.kube.meta import Object, ObjectKey
 from outrider.runtime.controller import Source
 from outrider.runtime.informer import Event
@@ -17,6 +19,16 @@ class SpecSource(Source[T, ObjectKey]):
     def keys(self, event: Event[T]) -> set[ObjectKey]:
         """Return the keys that ``event`` concerns."""
         if event.old is not None and event.new is not None and same_but_for_status(event.old, event.new):
+            return set()
+        return super().keys(event)
+
+
+class DeliverySource(Source[Cluster, ObjectKey]):
+    """Tells of clusters whose desired state was stamped, or reported on."""
+
+    def keys(self, event: Event[Cluster]) -> set[ObjectKey]:
+        """Return the keys that ``event`` concerns."""
+        if event.old is not None and event.new is not None and same_delivery(event.old, event.new):
             return set()
         return super().keys(event)
 
