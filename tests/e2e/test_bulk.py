@@ -213,6 +213,7 @@ def test_clients_that_vanish_half_way(
     how: str, through: Door, instance: Instance, heap: str, first: dict[str, Any]
 ) -> None:
     agent = instance.pid("demo-1-agent")
+    before = connections(agent)
     streams = []
     for _ in range(5):
         if how == "download":
@@ -229,6 +230,6 @@ def test_clients_that_vanish_half_way(
     for stream in streams:
         hang_up(stream)
     assert through.get("/version").status == 200
-    # What stays are kept-alive connections, a handful, and the agent's own watches.
-    until(lambda: connections(agent) < 20, 15, "connections of vanished clients stay")
+    # One may be new: it is kept alive for the next request.
+    until(lambda: connections(agent) <= before + 1, 15, "connections of vanished clients stay")
     assert through.get("/version").status == 200
