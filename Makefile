@@ -25,7 +25,7 @@ demo: setup
 	@$(RUN) outrider up --demo 2
 
 test: setup
-	@$(RUN) python -m pytest -m 'not long' $(ARGS)
+	@$(RUN) python -m tools.tests -m 'not long' $(ARGS)
 
 test-long: setup
 	@$(RUN) python -m pytest --timeout=3600 $(ARGS)
