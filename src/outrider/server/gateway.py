@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -21,6 +22,7 @@ async def serve(config: GatewayConfig) -> None:
     await _account(Path(config.kubeconfig))
     gateway = Gateway(config)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(pass_over_strangers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop)
     await gateway.run()
@@ -31,6 +33,14 @@ async def _account(path: Path) -> None:
         # It appears by a rename in the control process.
         while not path.exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.02)
+
+
+def pass_over_strangers(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Reports what goes wrong in callbacks, but not that somebody's TLS handshake failed: anybody can do that."""
+    if str(context.get("message", "")).startswith("SSL handshake failed"):
+        logging.getLogger("outrider.gateway").debug("a TLS handshake failed: %s", context.get("exception"))
+        return
+    loop.default_exception_handler(context)
 
 
 def main() -> None:
