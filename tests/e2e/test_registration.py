@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import socket
 import ssl
 import time
@@ -32,6 +33,12 @@ HOSTILE = [
     "---\n- x",
     "'\"\\",
 ]
+
+
+@pytest.fixture
+def door(door: Door) -> Door:
+    """The front door for a client at an address of its own: how many manifests one address gets is limited."""
+    return door.come_from(f"127.0.{secrets.randbelow(250) + 1}.{secrets.randbelow(250) + 1}")
 
 
 class Record:
