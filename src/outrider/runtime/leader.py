@@ -16,6 +16,7 @@ from outrider.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 log = logging.getLogger(__name__)
 
 _JITTER = 1.2
+_ERA = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 class Durations(NamedTuple):
@@ -86,7 +87,7 @@ class LeaderElector:
         """The number of the current (or last) term of this process, greater than those of all terms before.
 
         It is the lease's ``leaseTransitions``, which grows by at least one with each term. It is never below
-        the minutes since 1970, so that it keeps growing when the lease was deleted or restored from a
+        the seconds since 2025, so that it keeps growing when the lease was deleted or restored from a
         backup.
         """
         return self._epoch
@@ -168,8 +169,8 @@ class LeaderElector:
         record = await self._read()
         if record is not None and record.holder not in ("", self._identity) and not self._expired(record):
             return False
-        minutes = int(self._clock.now().timestamp()) // 60
-        self._epoch = max((record.transitions if record else 0) + 1, minutes)
+        last = max(record.transitions if record else 0, self._epoch)
+        self._epoch = max(last + 1, int((self._clock.now() - _ERA).total_seconds()))
         return await self._write(acquire=True)
 
     def _expired(self, record: _Record) -> bool:

@@ -111,7 +111,11 @@ async def test_namespaces_and_definitions_come_first(start: Start, admin: Client
     assert running.reports[-1].failed == 0
     await running.apply(2)
     await until(lambda: running.reports[-1].pruned == 4, 20)
-    assert await admin.get_or_none(CRDS, f"things.{group}") is None
+
+    async def gone() -> bool:
+        return await admin.get_or_none(CRDS, f"things.{group}") is None
+
+    await until(gone, 20)  # the API server first deletes a definition's objects
 
 
 async def test_a_state_that_shrank_prunes_only_when_it_is_complete(
