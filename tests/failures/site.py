@@ -112,6 +112,13 @@ class Site:
         connected, _, state = done.stdout.partition(" ")
         return {"connected": connected == "true", "state": state} if done.returncode == 0 else {}
 
+    def sign_in(self) -> int:
+        """The status of a sign-in with the bootstrap password."""
+        ready = self.instance.ready
+        body = {"username": ready["username"], "password": ready["bootstrap_password"]}
+        door = self.through.root().with_token("")
+        return door.post("/v3-public/localProviders/local?action=login", body).status
+
     def disk(self, side: str) -> Path:
         """The folder of an etcd, seen from outside the site's namespace; only root has one that is small."""
         supervisor = self.instance.command.process.pid

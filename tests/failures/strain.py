@@ -7,7 +7,7 @@ import http.client
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -30,6 +30,15 @@ class Probe:
     began: float
     ended: float
     status: int
+
+
+def recovery(probes: Sequence[Probe], *, felt: bool = False) -> Probe | None:
+    """The good answer since which there was no bad one, when there were enough; `felt`: after a bad one."""
+    bad = [place for place, probe in enumerate(probes) if probe.status != 200]
+    if felt and not bad:
+        return None
+    good = probes[bad[-1] + 1 :] if bad else probes
+    return good[0] if len(good) >= STREAK else None
 
 
 class Strain:
@@ -60,15 +69,15 @@ class Strain:
         """Those that had no good answer."""
         return [probe for probe in self.since(moment) if probe.status != 200]
 
-    def must_recover(self, moment: float, within: float) -> float:
-        """Waits for a streak of good answers; seconds from `moment` to the first of them."""
+    def must_recover(self, moment: float, within: float, *, felt: bool = False) -> float:
+        """Waits until it works; seconds from `moment` to the first good answer after the last bad one.
+
+        A failure may show late: what was answered well before its last bad answer is no recovery. With `felt`
+        there must have been a bad one; without, ask again once everything is whole for the figure to count.
+        """
 
         def found() -> Probe | None:
-            probes = self.since(moment)
-            for start in range(len(probes) - STREAK + 1):
-                if all(probe.status == 200 for probe in probes[start : start + STREAK]):
-                    return probes[start]
-            return None
+            return recovery(self.since(moment), felt=felt)
 
         first: Probe = until(found, within + STREAK * (PACE + PATIENCE), "nothing works again")
         took = first.ended - moment

@@ -16,7 +16,6 @@ import pytest
 from tests.failures.site import Site, site
 from tests.failures.strain import Strain, strain
 from tests.failures.times import Times
-from tests.support.door import Door
 from tests.support.kubectl import Kubectl
 from tests.support.not_run import not_run
 
@@ -103,7 +102,7 @@ def test_a_jump(used: Strain, clock: Clock, times: Times, minutes: int) -> None:
     running.proxy.reset()
     took = used.must_recover(cut, 15)
     used.must_be_whole()
-    assert sign_in(running) in {200, 201}
+    assert running.sign_in() in {200, 201}
     back = time.monotonic()
     clock.jump(0)
     time.sleep(5)
@@ -140,11 +139,3 @@ def jumped(running: Site, seconds: int) -> bool:
     answer = running.through.root().get("/v3/settings")
     date = time.mktime(time.strptime(answer.header("Date"), "%a, %d %b %Y %H:%M:%S GMT"))
     return abs(date - time.mktime(time.gmtime()) - seconds) < 60
-
-
-def sign_in(running: Site) -> int:
-    """The status of a sign-in with the bootstrap password."""
-    ready = running.instance.ready
-    door = Door.of_kubeconfig(running.cluster["kubeconfig"]).root().with_token("")
-    body = {"username": ready["username"], "password": ready["bootstrap_password"]}
-    return door.post("/v3-public/localProviders/local?action=login", body).status

@@ -30,6 +30,7 @@ _PODS = "the tests with real pods"
 PACKAGES = (
     Package("wrk", "wrk", "make bench BENCH=proxy"),
     Package("haproxy", "/usr/sbin/haproxy", "the tests of two servers behind a load balancer"),
+    Package("faketime", "faketime", "the tests with clocks that jump"),
     Package("containerd", "containerd", _PODS),
     Package("runc", "runc", _PODS),
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", _PODS),

@@ -1,5 +1,6 @@
 """The small parts of set-up: stamp, indexes, progress, what may not be installed."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,17 @@ class TestDebian:
         )
         assert any("kubectl v1.20" in line for line in lacking)
         assert any("no network" in line for line in lines)
+
+    def test_what_tests_ask_for_is_installed(self) -> None:
+        """A test that cannot run names the package that it lacks: one of those that set-up installs."""
+        tests = Path(__file__).parents[2]
+        asked = {
+            name
+            for path in tests.rglob("*.py")
+            for name in re.findall(r"apt-get install ([a-z0-9][a-z0-9.+-]+)", path.read_text())
+        }
+        assert {"faketime", "haproxy"} <= asked
+        assert asked <= {package.name for package in debian.PACKAGES}
 
 
 class TestBench:
