@@ -7,7 +7,7 @@ import logging
 from typing import Final, Protocol
 
 from outrider.delivery.applier import StateApplier
-from outrider.delivery.parts import PartError, expand
+from outrider.delivery.parts import PartError, expand, missing
 from outrider.tunnel.reports import StateHead, StateHello, StateNeed, StatePart, StateReport, encode
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,13 @@ class Line(Protocol):
 
 
 class _Fetch:
-    """One set on its way."""
+    """One set on its way: `lacking` are the parts that are still to be asked for."""
 
     def __init__(self, head: StateHead, line: Line, lacking: list[str]) -> None:
         self.head = head
         self.line = line
         self.waiting = lacking
         self.asked: set[str] = set()
-        self.parts: dict[str, bytes] = {}
         self.heard = False
 
 
@@ -39,7 +38,8 @@ class Fetcher:
     """Follows the tunnels of one agent; `applier` decides what is wanted, and is given what arrived.
 
     A line on which nothing arrives for `patience` seconds although something was asked for is asked no more,
-    as long as another one offers the same.
+    as long as another one offers the same. What has arrived outlives its tunnel: on a line that breaks again and
+    again a large set gets through all the same.
     """
 
     def __init__(self, applier: StateApplier, *, patience: float = 15.0) -> None:
@@ -47,6 +47,7 @@ class Fetcher:
         self._patience = patience
         self._heads: dict[Line, StateHead | None] = {}
         self._fetch: _Fetch | None = None
+        self._parts: dict[str, bytes] = {}
 
     # tunnels
 
@@ -92,7 +93,7 @@ class Fetcher:
             return
         fetch.heard = True
         fetch.asked.discard(part.digest)
-        fetch.parts[part.digest] = part.data
+        self._parts[part.digest] = part.data
         self._ask(fetch)
 
     # fetching
@@ -101,6 +102,7 @@ class Fetcher:
         """Start to fetch the newest set on offer, unless that is under way or there is nothing new."""
         if not self._applier.active:
             self._fetch = None
+            self._parts = {}
             return
         known = [(head.version, line, head) for line, head in self._heads.items() if head is not None]
         for _, line, head in sorted(known, key=lambda one: one[0], reverse=True):
@@ -123,17 +125,15 @@ class Fetcher:
 
     def _start(self, line: Line, head: StateHead) -> None:
         lacking = self._applier.lacks(head)
-        former = self._fetch
-        self._fetch = fetch = _Fetch(head, line, lacking)
-        if former is not None:
-            fetch.parts = {digest: part for digest, part in former.parts.items() if digest in lacking}
-            fetch.waiting = [digest for digest in lacking if digest not in fetch.parts]
+        self._parts = {digest: self._parts[digest] for digest in lacking if digest in self._parts}
+        self._fetch = fetch = _Fetch(head, line, missing((tuple(lacking),), self._parts))
         self._ask(fetch)
 
     def _ask(self, fetch: _Fetch) -> None:
         if not fetch.waiting and not fetch.asked:
             self._fetch = None
-            self._applier.offer(fetch.head, fetch.parts)
+            parts, self._parts = self._parts, {}
+            self._applier.offer(fetch.head, parts)
             return
         room = _WINDOW - len(fetch.asked)
         # In halves of the window, so that one message asks for several parts and the line never runs dry
@@ -147,7 +147,6 @@ class Fetcher:
         self._fetch = None
         others = [line for line, head in self._heads.items() if head == fetch.head and line is not fetch.line]
         if others:
-            self._fetch = fetch
             self._start(others[0], fetch.head)
         elif fetch.line in self._heads:
             self._heads[fetch.line] = None

@@ -127,6 +127,35 @@ def test_a_lost_tunnel_is_replaced_by_another_with_the_same_offer() -> None:
     assert len(applier.offered) == 1
 
 
+def test_what_has_arrived_outlives_its_tunnel() -> None:
+    applier, first, second, made = Applier(), Tunnel(), Tunnel(), large("a")
+    fetcher = Fetcher(applier)  # type: ignore[arg-type]
+    fetcher.attach(first)
+    fetcher.on_head(first, made.head(1, 1))
+    answer(fetcher, first, made, most=7)
+    fetcher.detach(first)
+    fetcher.attach(second)
+    fetcher.on_head(second, made.head(1, 1))
+    answer(fetcher, second, made)
+    assert len(second.asked()) == len(made.parts) - 7
+    ((_, parts),) = applier.offered
+    assert parts.keys() == made.parts.keys()
+
+
+def test_nothing_is_kept_of_what_is_no_longer_wanted() -> None:
+    applier, first, second, made, other = Applier(), Tunnel(), Tunnel(), large("a"), large("b")
+    fetcher = Fetcher(applier)  # type: ignore[arg-type]
+    fetcher.attach(first)
+    fetcher.on_head(first, made.head(1, 1))
+    answer(fetcher, first, made, most=7)
+    fetcher.detach(first)
+    fetcher.attach(second)
+    fetcher.on_head(second, other.head(1, 2))
+    answer(fetcher, second, other)
+    ((_, parts),) = applier.offered
+    assert parts.keys() == other.parts.keys()
+
+
 def test_a_bad_part_is_not_taken() -> None:
     applier, first, second, made = Applier(), Tunnel(), Tunnel(), large("a")
     fetcher = Fetcher(applier)  # type: ignore[arg-type]
