@@ -11,6 +11,7 @@ import msgspec
 from outrider.apis.management.node import NODE_NAME_LABEL, Node, NodeSpec, NodeStatus
 from outrider.features.clusters.registration import ALPHABET
 from outrider.kube.meta import Condition, ObjectMeta
+from outrider.kube.patches import merge_patch
 from outrider.tunnel.reports import NodeReport, Usage
 
 SYNCER_ANNOTATION: Final = "management.cattle.io/nodesyncer"
@@ -189,16 +190,3 @@ def spec_patch(old: Node, wanted: Node) -> dict[str, Any]:
 
 def _differs(old: Node, wanted: Node) -> bool:
     return bool(spec_patch(old, wanted)) or settled(old.status) != settled(wanted.status)
-
-
-def merge_patch(old: Any, new: Any) -> Any:
-    """The merge patch (RFC 7386) that makes `new` of `old`."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    removed: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
-    changed = {
-        key: merge_patch(old.get(key), value)
-        for key, value in new.items()
-        if key not in old or old[key] != value
-    }
-    return removed | changed

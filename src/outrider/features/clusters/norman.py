@@ -11,8 +11,8 @@ import msgspec
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.group import CREATOR_ID, LOCAL_CLUSTER
 from outrider.apis.management.registration_token import ClusterRegistrationToken
+from outrider.apis.state import State, evaluate
 from outrider.features.clusters.registration import format_time
-from outrider.features.clusters.state import State, evaluate
 from outrider.kube.meta import Object
 
 _LINKED: Final = ("nodes", "projects", "namespaces", "clusterRegistrationTokens", "subscribe")

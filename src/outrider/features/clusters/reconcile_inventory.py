@@ -17,13 +17,14 @@ from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.node import NODES, Node
 from outrider.features.clusters.inventories import Inventories
 from outrider.features.clusters.inventory import PROVIDER_LABEL, next_status, spec_for_driver
-from outrider.features.clusters.nodes import compare, merge_patch, settled, spec_patch
+from outrider.features.clusters.nodes import compare, settled, spec_patch
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.status import write_status
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.errors import AlreadyExists, NotFound
 from outrider.kube.meta import ObjectKey
+from outrider.kube.patches import merge_patch
 from outrider.runtime.controller import DONE, Result, requeue
 from outrider.runtime.store import Lister
 from outrider.tunnel.snapshot import Snapshot

@@ -11,7 +11,6 @@ from outrider.apis.management.group import CREATOR_ID, LOCAL_CLUSTER
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
 from outrider.features.clusters.lifecycle import is_legacy_id
-from outrider.features.clusters.nodes import merge_patch
 from outrider.features.clusters.pairing import (
     TWIN_FINALIZER,
     came_second,
@@ -24,6 +23,7 @@ from outrider.features.clusters.sessions import ensure_namespace
 from outrider.kube.client import Client
 from outrider.kube.errors import AlreadyExists, NotFound
 from outrider.kube.meta import ObjectKey
+from outrider.kube.patches import merge_patch
 from outrider.runtime.controller import DONE, Result, requeue
 from outrider.runtime.store import Lister
 

@@ -19,7 +19,6 @@ from outrider.apis.management.registration_token import (
 from outrider.features.clusters import registration as reg
 from outrider.features.clusters.commands import commands
 from outrider.features.clusters.manifest import ca_checksum, credentials_name
-from outrider.features.clusters.nodes import merge_patch
 from outrider.features.clusters.registry import (
     FORMER_ANNOTATION,
     SECRET_LABEL,
@@ -33,6 +32,7 @@ from outrider.kube.builtin import ROLES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.errors import NotFound
 from outrider.kube.meta import ObjectKey
+from outrider.kube.patches import merge_patch
 from outrider.runtime.controller import DONE, Result, TerminalError, requeue
 from outrider.runtime.store import Lister
 

@@ -9,9 +9,9 @@ import msgspec
 
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.cluster_status import ClusterStatus
-from outrider.features.clusters.nodes import merge_patch
-from outrider.features.clusters.state import evaluate
+from outrider.apis.state import evaluate
 from outrider.kube.client import Client
+from outrider.kube.patches import merge_patch
 
 
 def status_patch(cluster: Cluster, status: ClusterStatus, now: datetime) -> dict[str, Any]:

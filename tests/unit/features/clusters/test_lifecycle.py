@@ -12,9 +12,9 @@ from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.provisioning.cluster import Cluster as Twin
 from outrider.apis.provisioning.cluster import ClusterSpec as TwinSpec
 from outrider.apis.provisioning.cluster import ClusterStatus as TwinStatus
+from outrider.apis.state import evaluate
 from outrider.features.clusters import lifecycle as life
 from outrider.features.clusters import pairing
-from outrider.features.clusters.state import evaluate
 from outrider.features.clusters.status import status_patch
 from outrider.kube import conditions as c
 from outrider.kube.meta import ObjectMeta

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from outrider.features.clusters.state import ERRORS, GATES, State, evaluate
+from outrider.apis.state import ERRORS, GATES, State, evaluate
 from outrider.kube.meta import Condition, Object, ObjectMeta
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,99 @@
+"""What a set of RBAC rules covers (rbac.authorization.k8s.io/v1 PolicyRule). Pure but for `own_rules`.
+
+It narrows what is shown to a user and judges what a role would give. It never grants: whatever is done with
+its word is done as the user, and the API server has the last one.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from outrider.kube.client import Client
+
+ALL = "*"
+
+NOWHERE = "outrider-nowhere"
+"""A namespace that does not exist: the rules that hold in it are those that hold everywhere."""
+
+_PATH = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+
+
+class Rule(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """Verbs on resources, or on paths that are none. Without `resource_names` it speaks of every object."""
+
+    verbs: tuple[str, ...] = ()
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+    non_resource_urls: tuple[str, ...] = msgspec.field(name="nonResourceURLs", default=())
+
+    def speaks_of(self, verb: str, group: str, resource: str) -> bool:
+        """Whether it lets `verb` be done to some object of `resource` (`pods`, `pods/log`)."""
+        return (
+            _matches(self.verbs, verb)
+            and _matches(self.api_groups, group)
+            and any(_resource_matches(held, resource) for held in self.resources)
+        )
+
+
+class Rules:
+    """The rules of one user in one namespace, or everywhere."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._rules)
+
+    def allows(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+        """Whether `verb` may be done to the object called `name`, or to every object where that is empty."""
+        return any(
+            rule.speaks_of(verb, group, resource) and (not rule.resource_names or name in rule.resource_names)
+            for rule in self._rules
+        )
+
+    def allows_some(self, verb: str, group: str, resource: str) -> bool:
+        """Whether `verb` may be done to any object at all."""
+        return any(rule.speaks_of(verb, group, resource) for rule in self._rules)
+
+    def names(self, verb: str, group: str, resource: str) -> frozenset[str] | None:
+        """The names of the objects that `verb` may be done to; None stands for every object."""
+        named: set[str] = set()
+        for rule in self._rules:
+            if rule.speaks_of(verb, group, resource):
+                if not rule.resource_names:
+                    return None
+                named.update(rule.resource_names)
+        return frozenset(name for name in named if name)
+
+
+def _matches(held: tuple[str, ...], asked: str) -> bool:
+    return ALL in held or asked in held
+
+
+def _resource_matches(held: str, asked: str) -> bool:
+    if held in (ALL, asked):
+        return True
+    _, slash, subresource = asked.partition("/")
+    return bool(slash) and held == f"{ALL}/{subresource}"
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    resource_rules: tuple[Rule, ...] | None = None
+    non_resource_rules: tuple[Rule, ...] | None = None
+
+
+async def own_rules(client: Client, namespace: str = NOWHERE) -> Rules:
+    """The rules of the client's user in a namespace, and everywhere when none is named. Raises KubeError.
+
+    Authorizers that cannot list their rules are missing from it: what they grant is not shown.
+    """
+    review: dict[str, Any] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    answer = await client.post(_PATH, review)
+    status = msgspec.convert(answer.get("status") or {}, _Status)
+    return Rules((*(status.resource_rules or ()), *(status.non_resource_rules or ())))
