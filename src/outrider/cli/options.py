@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outrider.cli.audit_options import audit_log
-from outrider.gateway.config import Address
+from outrider.gateway.config import Address, ConnectionLimits
 
 if TYPE_CHECKING:
     from outrider.server.config import ServingConfig
@@ -75,6 +75,23 @@ def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NETWORK",
             help="Believe X-Forwarded-* from this network. May be repeated.",
         ),
+        click.option(
+            "--max-connections",
+            type=click.IntRange(min=1),
+            envvar="OUTRIDER_MAX_CONNECTIONS",
+            default=ConnectionLimits().total,
+            show_default=True,
+            help="Connections that clients may have at once, fewer where the limit of open files is low; agents' "
+            "tunnels do not count.",
+        ),
+        click.option(
+            "--max-connections-per-address",
+            type=click.IntRange(min=1),
+            envvar="OUTRIDER_MAX_CONNECTIONS_PER_ADDRESS",
+            default=ConnectionLimits().per_address,
+            show_default=True,
+            help="The same for one address (IPv6: one network of 64 bits) that is no trusted proxy's.",
+        ),
         click.option("--tls-cert", type=path, envvar="OUTRIDER_TLS_CERT", help="Certificate chain, PEM."),
         click.option("--tls-key", type=path, envvar="OUTRIDER_TLS_KEY", help="Its private key, PEM."),
         click.option(
@@ -105,6 +122,13 @@ def addresses(
     return (
         *(Address(host, port) for host, port in listen),
         *(Address(host, port, tls=False) for host, port in listen_http),
+    )
+
+
+def connection_limits(options: Mapping[str, Any]) -> ConnectionLimits:
+    """How many clients may be connected."""
+    return ConnectionLimits(
+        total=options["max_connections"], per_address=options["max_connections_per_address"]
     )
 
 

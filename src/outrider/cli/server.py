@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import AddressType, addresses, front_door, serving
+from outrider.cli.options import AddressType, addresses, connection_limits, front_door, serving
 
 
 @click.command()
@@ -73,6 +73,7 @@ def server(
         peer=_peer(peer_address, listen[0].host, kubeconfig),
         silence=options["tunnel_silence"],
         trusted_proxies=options["trusted_proxies"],
+        connections=connection_limits(options),
         audit=take_audit_options(options).config(folder, folder / "audit" / "audit.log"),
         control=ControlConfig(
             folder=folder,

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import addresses, front_door, serving
+from outrider.cli.options import addresses, connection_limits, front_door, serving
 
 
 @click.command()
@@ -50,6 +50,7 @@ def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
         server_url=options["server_url"],
         serving=serving(options),
         trusted_proxies=options["trusted_proxies"],
+        connections=connection_limits(options),
         audit=take_audit_options(options),
         silence=options["tunnel_silence"],
     )

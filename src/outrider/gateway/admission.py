@@ -18,6 +18,9 @@ from outrider.tunnel.session import adopt
 _log = structlog.get_logger("outrider.gateway.tunnels")
 
 MAX_PARAMS = 48 * 1024
+TOO_MANY = answers.text(
+    429, b"this cluster has too many tunnels to this replica: close those that nobody needs"
+)
 _UNREACHABLE = Admission(id=0, status=503, message="the control process does not answer right now")
 
 
@@ -55,6 +58,8 @@ class Reception:
             return None
         if admission.status != 200:
             return exchange.answer(answers.text(admission.status, admission.message.encode()))
+        if self._tunnels.is_full(admission.cluster):
+            return exchange.answer(TOO_MANY)
         return self._open(exchange, admission)
 
     def on_admission(self, admission: Admission) -> None:

@@ -19,6 +19,18 @@ class PeerAddress(msgspec.Struct, frozen=True):
     port: int = 0
 
 
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many connections clients may have at once.
+
+    `per_address` is for one IPv4 address or one IPv6 network of 64 bits; trusted proxies have no such limit. Of those
+    above `total`, at most `reserve`, only agents' tunnels and probes are served.
+    """
+
+    total: int = 4096
+    per_address: int = 1024
+    reserve: int = 256
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the gateway is told. Times are in seconds.
 
@@ -32,6 +44,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     ports_file: str = ""
     peer: PeerAddress | None = None
     trusted_proxies: tuple[str, ...] = ()
+    connections: ConnectionLimits = ConnectionLimits()
     audit_pipe: str = ""
     audit_level: int = 0
     audit_exclude_groups: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ class Forwarding:
         """Remote address, scheme and host of the client."""
         connection = exchange.connection
         host = exchange.host.decode("latin-1")
-        if not self._trusts(connection.remote):
+        if not self.trusts(connection.remote):
             return connection.remote, connection.scheme, host
         addresses = _values(exchange, b"x-forwarded-for")
         scheme = _last(_values(exchange, b"x-forwarded-proto"), connection.scheme)
@@ -31,12 +31,13 @@ class Forwarding:
     def line(self, exchange: Exchange) -> bytes:
         """The X-Forwarded-For line for a backend: what a trusted proxy said, and the peer's address."""
         remote = exchange.connection.remote
-        if exchange.special.get(b"x-forwarded-for") and self._trusts(remote):
+        if exchange.special.get(b"x-forwarded-for") and self.trusts(remote):
             addresses = [*_values(exchange, b"x-forwarded-for"), remote]
             return f"x-forwarded-for: {', '.join(addresses)}\r\n".encode("latin-1")
         return exchange.connection.forwarded_line
 
-    def _trusts(self, remote: str) -> bool:
+    def trusts(self, remote: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
         if not self._trusted or not remote:
             return False
         try:
@@ -49,7 +50,7 @@ class Forwarding:
 
     def _nearest_stranger(self, addresses: list[str]) -> str:
         # From the right: each proxy vouches for the one before it, and the first that is no proxy is the client.
-        return next((address for address in reversed(addresses) if not self._trusts(address)), "")
+        return next((address for address in reversed(addresses) if not self.trusts(address)), "")
 
 
 def _values(exchange: Exchange, name: bytes) -> list[str]:

@@ -1,28 +1,25 @@
 """The front door's sockets: TLS with material that can change, plain HTTP for ingresses, and a sweeper."""
 
-import asyncio
 import os
 import ssl
-from collections.abc import Iterable
-
-import aiofastnet
+from collections.abc import Callable, Iterable
 
 from outrider.gateway import answers
+from outrider.gateway.config import ConnectionLimits
 from outrider.gateway.connection import ClientConnection, Dispatcher
+from outrider.gateway.entrance import Crowd, Entrance, bound
 from outrider.link.messages import PeerMaterial, Serve
 
 HEAD_SECONDS = 15.0
 """Seconds that a client has to complete a request's head."""
 IDLE_SECONDS = 180.0
 """Seconds that a kept-alive connection may stay idle."""
+CROWDED_IDLE_SECONDS = 5.0
+"""The same while others cannot get in."""
 BODY_SECONDS = 180.0
 """Seconds for which a client may send nothing of a body that it has begun."""
 CLOSE_SECONDS = 60.0
 """Seconds that a client has to take the rest of the last answer."""
-HANDSHAKE_SECONDS = 10.0
-BACKLOG = 4096
-BUFFER = 64 * 1024
-"""Bytes of a connection's TLS buffers; several times a kubectl request, and cheap for thousands of idle tunnels."""
 
 
 def server_context() -> ssl.SSLContext:
@@ -45,13 +42,22 @@ def load(context: ssl.SSLContext, material: Serve | PeerMaterial) -> None:
 
 
 class Listeners:
-    """The listening sockets of the gateway."""
+    """The listening sockets of the gateway.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    All together let in as many clients as `limits` says; `trusts` tells the addresses of trusted proxies.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: ConnectionLimits | None = None,
+        *,
+        trusts: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._dispatcher = dispatcher
         self._context = server_context()
-        self._servers: list[asyncio.Server] = []
-        self._loop = asyncio.get_running_loop()
+        self._crowd = Crowd(limits or ConnectionLimits(), trusts)
+        self._entrances: list[Entrance] = []
 
     def use(self, material: Serve) -> None:
         """New handshakes use this material."""
@@ -59,29 +65,28 @@ class Listeners:
 
     async def listen(self, address: str, port: int, *, tls: bool) -> int:
         """Listens; returns the port. Raises OSError."""
-        scheme = "https" if tls else "http"
-        server = await aiofastnet.create_server(
-            self._loop,
-            lambda: ClientConnection(self._dispatcher, scheme=scheme),
-            address,
-            port,
-            ssl=self._context if tls else None,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
-            ssl_incoming_bio_size=BUFFER if tls else None,
-            ssl_outgoing_bio_size=BUFFER if tls else None,
-            backlog=BACKLOG,
-        )
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        context = self._context if tls else None
+        made = [Entrance(self._crowd, self._dispatcher, one, context) for one in await bound(address, port)]
+        self._entrances += made
+        return made[0].port
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a connection may stay idle right now."""
+        return CROWDED_IDLE_SECONDS if self._crowd.crowded else IDLE_SECONDS
+
+    def values(self) -> dict[str, float]:
+        """Counters of connections that were refused."""
+        return self._crowd.values()
 
     async def close(self) -> None:
         """Stops listening; connections that exist go on."""
-        for server in self._servers:
-            server.close()
+        for entrance in self._entrances:
+            entrance.close()
 
 
-def sweep(connections: Iterable[ClientConnection], now: float) -> None:
-    """Ends connections that stay idle too long, or never complete a head or a body (slow-loris)."""
+def sweep(connections: Iterable[ClientConnection], now: float, *, idle: float = IDLE_SECONDS) -> None:
+    """Ends connections that stay idle for longer than `idle`, or never complete a head or a body (slow-loris)."""
     for connection in list(connections):
         quiet = now - connection.since
         if connection.closing:
@@ -94,5 +99,5 @@ def sweep(connections: Iterable[ClientConnection], now: float) -> None:
             continue
         if connection.receiving_head and quiet > HEAD_SECONDS:
             connection.refuse(answers.status(408, "the request's head did not come in time"))
-        elif quiet > IDLE_SECONDS:
+        elif quiet > idle:
             connection.close()

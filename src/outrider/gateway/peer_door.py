@@ -16,8 +16,9 @@ import aiofastnet
 
 from outrider.gateway import answers
 from outrider.gateway.connection import ClientConnection
+from outrider.gateway.entrance import BACKLOG, BUFFER, HANDSHAKE_SECONDS
 from outrider.gateway.exchange import Exchange
-from outrider.gateway.listener import BACKLOG, BUFFER, HANDSHAKE_SECONDS, load
+from outrider.gateway.listener import load
 from outrider.gateway.tunnels import TunnelRegistry
 from outrider.link.messages import CLAIM_HEADER, CLUSTER_HEADER, PEER_GROUP, PeerMaterial
 from outrider.tunnel.frames import Request

@@ -70,7 +70,7 @@ class Gateway:
             metrics=self._metrics,
             beat_seconds=config.beat_seconds,
         )
-        self._listeners = Listeners(self._dispatcher)
+        self._listeners = Listeners(self._dispatcher, config.connections, trusts=forwarding.trusts)
 
     def stop(self) -> None:
         """Ends `run`."""
@@ -174,7 +174,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._config.sweep_seconds)
-            listener.sweep(self._dispatcher.connections, loop.time())
+            listener.sweep(self._dispatcher.connections, loop.time(), idle=self._listeners.patience)
             self._tunnels.sweep()
             self._peering.sweep()
             self._dispatcher.verdicts.sweep()
@@ -183,7 +183,8 @@ class Gateway:
             connections = len(self._dispatcher.connections)
             tunnels = sum(1 for _ in self._tunnels)
             counted = self._metrics.values(connections=connections, tunnels=tunnels)
-            self._send(Counters(values=counted | self._peering.values() | self._audit.values()))
+            counted |= self._listeners.values() | self._peering.values() | self._audit.values()
+            self._send(Counters(values=counted))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -12,6 +12,9 @@ from outrider.tunnel.server import ServerSession
 
 _log = structlog.get_logger("outrider.gateway.tunnels")
 
+MOST = 32
+"""Tunnels that a cluster may have at one replica: a few for each replica of its agent, and those being replaced."""
+
 Tell = Callable[[SessionOpened | SessionClosed | FromAgent], None]
 """Sends a message to control; raises nothing."""
 
@@ -80,6 +83,10 @@ class TunnelRegistry:
             if session.usable:
                 return session
         return None
+
+    def is_full(self, cluster: str) -> bool:
+        """Whether a cluster has as many tunnels here as it may have."""
+        return len(self._sessions.get(cluster, ())) >= MOST
 
     def create(self, cluster: str, *, registration: str, remote: str, version: str) -> TunnelSession:
         """A session for an agent that has been admitted; it counts once it is connected."""

@@ -11,6 +11,7 @@ import msgspec
 import uvloop
 
 from outrider.gateway.config import GatewayConfig
+from outrider.gateway.entrance import fitting, take_descriptors
 from outrider.gateway.program import Gateway
 
 ACCOUNT_SECONDS = 120.0
@@ -50,7 +51,8 @@ def main() -> None:
         logging.CRITICAL
     )  # it reports every failed handshake of a stranger
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=GatewayConfig)
-    uvloop.run(serve(config))
+    limits = fitting(config.connections, take_descriptors())
+    uvloop.run(serve(msgspec.structs.replace(config, connections=limits)))
 
 
 if __name__ == "__main__":

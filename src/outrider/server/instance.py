@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from outrider.gateway.config import Address
+from outrider.gateway.config import Address, ConnectionLimits
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.embedded.ports import free_port, is_free
@@ -39,6 +39,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     server_url: str = ""
     serving: ServingConfig = ServingConfig()
     trusted_proxies: tuple[str, ...] = ()
+    connections: ConnectionLimits = ConnectionLimits()
     audit: AuditOptions = AuditOptions()
     silence: float = 22.0
 
@@ -100,6 +101,7 @@ class Instance:
                 folder=folder,
                 listen=listen,
                 trusted_proxies=config.trusted_proxies,
+                connections=config.connections,
                 audit=config.audit.config(folder, config.data / "audit" / "audit.log"),
                 silence=config.silence,
                 control=ControlConfig(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from outrider.gateway.config import Address, GatewayConfig, PeerAddress
+from outrider.gateway.config import Address, ConnectionLimits, GatewayConfig, PeerAddress
 from outrider.kube.embedded.commands import Command
 from outrider.kube.embedded.process import Policy, SupervisedProcess
 from outrider.server.config import AuditConfig, ControlConfig
@@ -38,6 +38,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Address, ...]
     peer: PeerAddress | None = None
     trusted_proxies: tuple[str, ...] = ()
+    connections: ConnectionLimits = ConnectionLimits()
     audit: AuditConfig | None = None
     silence: float = 22.0
 
@@ -93,6 +94,7 @@ class Replica:
             ports_file=str(ports),
             peer=self._config.peer,
             trusted_proxies=self._config.trusted_proxies,
+            connections=self._config.connections,
             audit_pipe=str(audit.pipe) if audit is not None else "",
             audit_level=audit.level if audit is not None else 0,
             audit_exclude_groups=audit.exclude_groups if audit is not None else (),

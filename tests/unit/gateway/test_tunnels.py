@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from outrider.gateway import admission
+from outrider.gateway import admission, tunnels
 from outrider.gateway.admission import Reception, decode_params
 from outrider.gateway.backends import Bearer, ClaimHeader, Impersonation
 from outrider.gateway.forwarding import Forwarding
@@ -307,3 +307,19 @@ async def test_a_session_is_not_found_while_it_closes() -> None:
     assert registry.find("c-1") is old
     assert isinstance(old, TunnelSession)
     assert Identity("u").groups == ()
+
+
+async def test_a_cluster_cannot_open_tunnels_without_end(office: Office) -> None:
+    for _ in range(tunnels.MOST):
+        assert not (await office.knock()).take()
+        await office.admit()
+    assert len(office.adopted) == tunnels.MOST
+    more = await office.knock()
+    await office.admit()
+    answer = more.take()
+    assert status(answer) == 429
+    assert b"too many tunnels" in body(answer)
+    other = await office.knock()
+    await office.admit(cluster="c-2")
+    assert not other.take()
+    assert len(office.adopted) == tunnels.MOST + 1
