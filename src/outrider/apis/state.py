@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from outrider.kube.meta import Condition, Object
+from outrider.kube.meta import Condition, Object, ObjectMeta
 
 ERRORS: Final = frozenset(
     {
@@ -174,3 +174,37 @@ def _progress(conditions: list[Condition]) -> State | None:
 
 def _messages(conditions: list[Condition]) -> str:
     return "; ".join(c.message or c.reason for c in conditions if c.message or c.reason)
+
+
+def state_of(obj: Mapping[str, Any], now: datetime) -> State:
+    """The state of an object of any kind, as plain values. What does not look like a condition is passed over."""
+    try:
+        metadata = msgspec.convert(obj.get("metadata") or {}, ObjectMeta)
+    except msgspec.ValidationError:
+        metadata = ObjectMeta()
+    spec, status = obj.get("spec"), obj.get("status")
+    held = status if isinstance(status, dict) else {}
+    active = spec.get("active") if isinstance(spec, dict) else None
+    phase = held.get("phase")
+    group = str(obj.get("apiVersion") or "").partition("/")[0]
+    return evaluate(
+        Object(metadata=metadata),
+        _conditions(held.get("conditions")),
+        now,
+        active=active if isinstance(active, bool) else None,
+        phase=phase.lower() if isinstance(phase, str) else "",
+        fresh_is_initializing=group.endswith("cattle.io") and "conditions" in held,
+    )
+
+
+def _conditions(found: Any) -> list[Condition]:
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return [
+        Condition(
+            type=str(row.get("type") or ""),
+            status=str(row.get("status") or ""),
+            reason=str(row.get("reason") or ""),
+            message=str(row.get("message") or ""),
+        )
+        for row in rows
+    ]

@@ -4,7 +4,7 @@ It narrows what is shown to a user and judges what a role would give. It never g
 its word is done as the user, and the API server has the last one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -66,6 +66,29 @@ class Rules:
                     return None
                 named.update(rule.resource_names)
         return frozenset(name for name in named if name)
+
+
+class Rights:
+    """The rules of one user: those that hold everywhere, and those of the namespaces that were looked at."""
+
+    def __init__(self, everywhere: Rules, within: Mapping[str, Rules] | None = None) -> None:
+        self.everywhere = everywhere
+        self._within = dict(within or {})
+
+    def within(self, more: Mapping[str, Rules]) -> "Rights":
+        """The same with the rules of further namespaces."""
+        return Rights(self.everywhere, {**self._within, **more})
+
+    def allows(self, verb: str, group: str, resource: str, *, name: str = "", namespace: str = "") -> bool:
+        """Whether `verb` may be done to an object (every one, without `name`) in a namespace (all, without one)."""
+        rules = self._within.get(namespace, self.everywhere)
+        return rules.allows(verb, group, resource, name)
+
+    def allows_some(self, verb: str, group: str, resource: str) -> bool:
+        """Whether `verb` may be done to any object, in any of the namespaces."""
+        return any(
+            rules.allows_some(verb, group, resource) for rules in (self.everywhere, *self._within.values())
+        )
 
 
 def _matches(held: tuple[str, ...], asked: str) -> bool:

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 
 from outrider.kube.client import Client
 from outrider.kube.identity import Identity
-from outrider.kube.rules import Rules
+from outrider.kube.rules import Rights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """Who asks and what for.
 
-    `client` acts as the user, in the cluster that the request is about. `rules` are the user's own there, those
-    that hold in every namespace. `base` is scheme and host as the client sees them. `user` is the name of the
-    user's object, `token` the one that the request came with (empty for HTTP Basic). `cluster` and `project`
-    say which root the request came through; they are empty at the management root.
+    `client` acts as the user, in the cluster that the request is about. `rights` are what the user may do there,
+    as far as it was looked at. `base` is scheme and host as the client sees them. `user` is the name of the user's
+    object, `token` the one that the request came with (empty for HTTP Basic). `cluster` and `project` say which
+    root the request came through; they are empty at the management root.
     """
 
     identity: Identity
     client: Client
-    rules: Rules
+    rights: Rights
     base: str
     user: str = ""
     token: str = ""

@@ -194,7 +194,7 @@ async def _as_stored(_: Call, objects: list[Json]) -> list[Json]:
     return objects
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """A type of `/v3`.
 

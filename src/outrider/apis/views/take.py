@@ -1,0 +1,138 @@
+"""From a resource that a client sent to what is written: a new object, or a merge patch; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from outrider.apis.management.group import CREATOR_ID, NO_CREATOR_RBAC
+from outrider.apis.norman import NormanError
+from outrider.apis.views.form import OWN, Column, Form
+from outrider.apis.views.view import Json
+from outrider.kube.patches import merge_patch
+
+_PROTECTED: Final = "cattle.io/"
+_MISSING: Final = object()
+
+
+def draft(form: Form, body: Json, *, namespace: str = "", creator: str = "") -> Json:
+    """The object that a creation asks for. Raises NormanError (422)."""
+    fields: Json = {}
+    for column in form.takes(creating=True):
+        value = _given(column, body)
+        if value is not None:
+            fields[column.stored] = value
+    obj: Json = {"metadata": _metadata(form, body, namespace, creator)}
+    if form.written_section == OWN:
+        return obj | fields
+    return obj | {form.written_section: fields}
+
+
+def changes(form: Form, obj: Json, body: Json, *, replace: bool = False) -> Json:
+    """The merge patch that makes the fields that were sent equal to what was sent.
+
+    With `replace`, fields that were not sent are removed. Raises NormanError (422).
+    """
+    section = form.written_section
+    held = obj if section == OWN else obj.get(section) or {}
+    fields: Json = {}
+    for column in form.takes(creating=False):
+        if column.shown not in body and not replace:
+            continue
+        new = without_nulls(body.get(column.shown))
+        _check(column, new)
+        if new is None and column.field.required:
+            raise _missing(column)
+        old = held.get(column.stored)
+        if new != old:
+            fields[column.stored] = merge_patch(old, new)
+    patch: Json = (
+        {"metadata": metadata} if (metadata := _changed_metadata(obj, body, replace=replace)) else {}
+    )
+    if section == OWN:
+        return patch | fields
+    return patch | ({section: fields} if fields else {})
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without the keys of objects that hold null: absent, to Kubernetes."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _given(column: Column, body: Json) -> Any:
+    value = without_nulls(body.get(column.shown))
+    if value is None:
+        value = column.field.default
+    if value is None or value == "":
+        if column.field.required:
+            raise _missing(column)
+        return value
+    _check(column, value)
+    return value
+
+
+def _missing(column: Column) -> NormanError:
+    return NormanError(422, f"{column.shown} is missing", code="MissingRequired", field=column.shown)
+
+
+def _check(column: Column, value: Any) -> None:
+    options = column.field.options
+    if options and value is not None and value not in options:
+        raise NormanError(
+            422,
+            f"{column.shown} takes one of: {', '.join(option for option in options if option)}",
+            code="InvalidOption",
+            field=column.shown,
+        )
+
+
+def _metadata(form: Form, body: Json, namespace: str, creator: str) -> Json:
+    metadata: Json = {}
+    name = body.get("name") if "name" not in form.renamed.values() else None
+    if name is not None and not isinstance(name, str):
+        raise NormanError(422, "name takes text", code="InvalidFormat", field="name")
+    if name:
+        metadata["name"] = name
+    elif form.view.generate_name:
+        metadata["generateName"] = form.view.generate_name
+    else:
+        raise NormanError(422, "name is missing", code="MissingRequired", field="name")
+    if namespace:
+        metadata["namespace"] = namespace
+    annotations = _texts(body, "annotations") or {}
+    annotations.pop(CREATOR_ID, None)
+    if creator and NO_CREATOR_RBAC not in annotations:
+        annotations[CREATOR_ID] = creator
+    if annotations:
+        metadata["annotations"] = annotations
+    if labels := _texts(body, "labels"):
+        metadata["labels"] = labels
+    return metadata
+
+
+def _changed_metadata(obj: Json, body: Json, *, replace: bool) -> Json:
+    metadata = obj.get("metadata") or {}
+    changed: Json = {}
+    for name in ("labels", "annotations"):
+        sent = _texts(body, name)
+        if sent is None and not replace:
+            continue
+        old = metadata.get(name) or {}
+        kept = {key: value for key, value in old.items() if _PROTECTED in key}
+        if patch := merge_patch(old, kept | (sent or {})):
+            changed[name] = patch
+    return changed
+
+
+def _texts(body: Mapping[str, Any], field: str) -> dict[str, str] | None:
+    """A map of texts, if there is one."""
+    value = body.get(field, _MISSING)
+    if value is _MISSING or value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(one, str | None) for one in value.values()):
+        raise NormanError(
+            422, f"{field} takes an object whose values are text", code="InvalidFormat", field=field
+        )
+    return {key: one for key, one in value.items() if one is not None}
