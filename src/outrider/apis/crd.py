@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outrider.apis.schema import JsonSchema, Rule, paragraphs, schema_of
+from outrider.apis.spelling import spelled_schema
 from outrider.kube.kind import Kind
 
 CATEGORY = "outrider"
@@ -35,12 +36,13 @@ class Resource:
     """What a type says about how it is served: the class variable `resource` of an object type.
 
     With `status` the API server serves `/status`: a write to the object ignores its status and a write
-    to the status ignores everything else.
+    to the status ignores everything else. With `spelled` the fields may also be written under `spec`.
     """
 
     columns: tuple[Column, ...]
     status: bool = False
     short_names: tuple[str, ...] = ()
+    spelled: bool = False
 
 
 def custom_resource_definition(kind: Kind[Any]) -> dict[str, Any]:
@@ -83,7 +85,9 @@ def root_schema(type_: type) -> JsonSchema:
     """The schema of a whole object: its own fields beside those that every Kubernetes object has."""
     schema = schema_of(type_)
     own = {name: value for name, value in schema["properties"].items() if name not in _OBJECT_FIELDS}
-    return schema | {"description": paragraphs(type_.__doc__), "properties": _OBJECT_FIELDS | own}
+    schema |= {"description": paragraphs(type_.__doc__), "properties": _OBJECT_FIELDS | own}
+    resource: Resource | None = getattr(type_, "resource", None)
+    return spelled_schema(schema) if resource is not None and resource.spelled else schema
 
 
 def immutable(field: str, *, default: str = "''", settable_once: bool = False, why: str = "") -> Rule:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from outrider.apis.crd import custom_resource_definition
@@ -24,6 +25,8 @@ from outrider.apis.provisioning import PROVISIONING_CLUSTERS
 from outrider.kube.client import Client
 from outrider.kube.errors import Invalid
 from outrider.kube.kind import Kind
+from tests.integration.apis.role_cases import CASES as ROLE_CASES
+from tests.integration.apis.role_cases import NAMESPACE
 
 pytestmark = pytest.mark.usefixtures("crds")
 
@@ -190,6 +193,7 @@ OTHER_CASES = [
     Case(PROVISIONING_CLUSTERS, {"spec": {"rkeConfig": {}}}, {"spec": {"rkeConfig": None}}, RKE),
     Case(PROVISIONING_CLUSTERS, {"spec": {}}, {"spec": {"rkeConfig": {}}}, name="local"),
     Case(PROVISIONING_CLUSTERS, {"spec": {"cloudCredentialSecretName": "x" * 318}}, refused="Too long"),
+    *(Case(*one) for one in ROLE_CASES),
     Case(
         PROVISIONING_CLUSTERS,
         {"spec": {"eksConfig": {"nodeGroups": [{"instanceType": "t3.large"}], "logging": {"audit": True}}}},
@@ -251,7 +255,8 @@ async def test_cluster_rule(case: Case, admin: Client, unique: str) -> None:
 
 @pytest.mark.parametrize("case", OTHER_CASES, ids=str)
 async def test_rule(case: Case, admin: Client, namespace: str, unique: str) -> None:
-    await _write(admin, case, namespace if case.kind.namespaced else "", unique)
+    body = msgspec.json.decode(msgspec.json.encode(case.body).replace(NAMESPACE.encode(), namespace.encode()))
+    await _write(admin, replace(case, body=body), namespace if case.kind.namespaced else "", unique)
 
 
 @pytest.mark.parametrize("check", VALUES, ids=str)

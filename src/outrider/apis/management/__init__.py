@@ -1,30 +1,74 @@
 """The API group management.cattle.io/v3: one module per kind, each with its `Kind` constant."""
 
 from outrider.apis.management.cluster import CLUSTERS, Cluster
+from outrider.apis.management.cluster_role_template_binding import (
+    CLUSTER_ROLE_TEMPLATE_BINDINGS,
+    ClusterRoleTemplateBinding,
+)
 from outrider.apis.management.feature import FEATURES, Feature
+from outrider.apis.management.global_role import GLOBAL_ROLES, GlobalRole
+from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, GlobalRoleBinding
 from outrider.apis.management.node import NODES, Node
+from outrider.apis.management.project import PROJECTS, Project
+from outrider.apis.management.project_role_template_binding import (
+    PROJECT_ROLE_BINDINGS,
+    PROJECT_ROLE_TEMPLATE_BINDINGS,
+    ProjectRoleBinding,
+    ProjectRoleTemplateBinding,
+)
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
+from outrider.apis.management.role_template import ROLE_TEMPLATES, RoleTemplate
 from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.token import TOKENS, Token
 from outrider.apis.management.user import USERS, User
 from outrider.apis.management.user_attribute import USER_ATTRIBUTES, UserAttribute
 
-KINDS = (CLUSTERS, REGISTRATION_TOKENS, TOKENS, USERS, USER_ATTRIBUTES, SETTINGS, FEATURES, NODES)
+KINDS = (
+    CLUSTERS,
+    REGISTRATION_TOKENS,
+    TOKENS,
+    USERS,
+    USER_ATTRIBUTES,
+    SETTINGS,
+    FEATURES,
+    NODES,
+    GLOBAL_ROLES,
+    GLOBAL_ROLE_BINDINGS,
+    ROLE_TEMPLATES,
+    CLUSTER_ROLE_TEMPLATE_BINDINGS,
+    PROJECT_ROLE_TEMPLATE_BINDINGS,
+    PROJECT_ROLE_BINDINGS,
+    PROJECTS,
+)
 
 __all__ = [
     "CLUSTERS",
+    "CLUSTER_ROLE_TEMPLATE_BINDINGS",
     "FEATURES",
+    "GLOBAL_ROLES",
+    "GLOBAL_ROLE_BINDINGS",
     "KINDS",
     "NODES",
+    "PROJECTS",
+    "PROJECT_ROLE_BINDINGS",
+    "PROJECT_ROLE_TEMPLATE_BINDINGS",
     "REGISTRATION_TOKENS",
+    "ROLE_TEMPLATES",
     "SETTINGS",
     "TOKENS",
     "USERS",
     "USER_ATTRIBUTES",
     "Cluster",
     "ClusterRegistrationToken",
+    "ClusterRoleTemplateBinding",
     "Feature",
+    "GlobalRole",
+    "GlobalRoleBinding",
     "Node",
+    "Project",
+    "ProjectRoleBinding",
+    "ProjectRoleTemplateBinding",
+    "RoleTemplate",
     "Setting",
     "Token",
     "User",
