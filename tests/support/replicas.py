@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,6 +75,21 @@ class Server:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         return self._command.stop(signal.SIGTERM) if self._command is not None else 0
+
+    def pause(self) -> None:
+        """SIGSTOP for all of its processes, in one moment as far as that can be."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """They go on, and know nothing of the pause."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._command is not None
+        parent = self._command.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in (parent, *map(int, children)):
+            os.kill(pid, number)
 
     def log(self, role: str) -> str:
         """What one of its processes has logged."""
@@ -143,11 +158,16 @@ backend replicas
 
 
 class Plane:
-    """Everything together. Made by `start`, which takes some 20 s."""
+    """Everything together. Made by `start`, which takes some 20 s.
 
-    def __init__(self, folder: Path, program: str) -> None:
+    `options` are more of `outrider server`; `url` is what agents dial, the balancer's unless it is set before.
+    """
+
+    def __init__(self, folder: Path, program: str, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.balancer = Balancer(program, folder)
+        self.url = self.balancer.url
+        self._options = options
         self.management = EmbeddedCluster(
             folder / "management", durable=False, controllers=MANAGEMENT_CONTROLLERS, name="management"
         )
@@ -164,7 +184,8 @@ class Plane:
         demo = asyncio.run_coroutine_threadsafe(self._demo.start(), self._loop)
         self.call(self.management.start())
         config = self.management.kubeconfig(self.folder / "management.yaml")
-        options = ["--kubeconfig", str(config), "--server-url", self.balancer.url, "--audit-level", "0"]
+        options = ["--kubeconfig", str(config), "--server-url", self.url, "--audit-level", "0"]
+        options += self._options
         self.servers = [Server(name, self.folder, options) for name in ("alpha", "beta")]
         for server in self.servers:
             server.start()
@@ -230,9 +251,14 @@ class Plane:
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
+    @property
+    def agent(self) -> int:
+        """The process that is the agent now; 0 while it is started again."""
+        return self._demo.pids.get("demo-1-agent", 0)
+
     def kill_agent(self) -> None:
         """SIGKILL for the agent; it is started again at once."""
-        os.kill(self._demo.pids["demo-1-agent"], signal.SIGKILL)
+        os.kill(self.agent, signal.SIGKILL)
 
     def _published(self, server: Server) -> dict[str, str]:
         found = self._managed(

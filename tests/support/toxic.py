@@ -50,6 +50,8 @@ class ToxicProxy:
 
     `idle_seconds` > 0 closes connections on which nothing passed for so long, as load balancers do. `refusing`
     resets every new connection. `accepted` counts connections, `newest` is when the last one came (monotonic).
+    `up` and `down` are the bytes that came from each side; `largest` is the most that came at once since it was
+    set to 0.
     """
 
     def __init__(self, host: str, port: int, *, seed: int = 1) -> None:
@@ -59,6 +61,7 @@ class ToxicProxy:
         self.refusing = False
         self.accepted = 0
         self.newest = 0.0
+        self.up = self.down = self.largest = 0
         self.port = 0
         self._target = (host, port)
         self._chance = random.Random(seed)
@@ -170,14 +173,22 @@ class ToxicProxy:
             await asyncio.Event().wait()  # both sides stay as they are until the proxy closes
 
     async def _pass(self, link: _Link) -> None:
-        up = _Pump(link, link.near, link.far, lambda: self.upward, self._chance)
-        down = _Pump(link, link.far, link.near, lambda: self.downward, self._chance)
+        up = _Pump(link, link.near, link.far, lambda: self.upward, self._count_up, self._chance)
+        down = _Pump(link, link.far, link.near, lambda: self.downward, self._count_down, self._chance)
         tasks = [asyncio.ensure_future(work) for pump in (up, down) for work in (pump.read(), pump.write())]
         try:
             await asyncio.gather(*tasks)
             link.end()
         finally:
             await cancel_and_wait(*tasks)
+
+    def _count_up(self, size: int) -> None:
+        self.up += size
+        self.largest = max(self.largest, size)
+
+    def _count_down(self, size: int) -> None:
+        self.down += size
+        self.largest = max(self.largest, size)
 
     async def _watch_idle(self, link: _Link) -> None:
         loop = asyncio.get_running_loop()
@@ -234,9 +245,11 @@ class _Pump:
         source: _Side,
         sink: _Side,
         weather: Callable[[], Weather],
+        count: Callable[[int], None],
         chance: random.Random,
     ) -> None:
         self._link = link
+        self._count = count
         self._source = source
         self._sink = sink
         self._weather = weather
@@ -252,6 +265,7 @@ class _Pump:
             if self._link.forgotten:
                 return
             self._link.last = self._loop.time()
+            self._count(len(data))
             await self._queue.put((self._due(), data))
             if not data:
                 return

@@ -52,8 +52,6 @@ from outrider.tunnel.upstream import UpstreamConnection
 log = logging.getLogger(__name__)
 
 _SWEEP = 30.0
-# A replica that died leaves its objects as they are: nobody is in a hurry, and every renewal is a write.
-_LEASE = Durations(lease=30.0, renew_deadline=20.0, retry=5.0)
 
 
 class Agent:
@@ -86,7 +84,9 @@ class Agent:
             every=settings.resync_state_every,
         )
         self._fetcher = Fetcher(self._state)
-        self._lease = LeaderElector(client, "outrider-agent", NAMESPACE, settings.name, durations=_LEASE)
+        self._lease = LeaderElector(
+            client, "outrider-agent", NAMESPACE, settings.name, durations=durations(settings.lease)
+        )
         self._trust = Trust(
             settings.server,
             expected=settings.ca_checksum,
@@ -216,6 +216,14 @@ class Agent:
                 self._fetcher.on_part(tunnel, message)
             case _:
                 log.debug("ignored %s", type(message).__name__)
+
+
+def durations(lease: float) -> Durations:
+    """How the lease of the replica that applies is kept.
+
+    One that died leaves its objects as they are: nobody is in a hurry, and every renewal is a write.
+    """
+    return Durations(lease=lease, renew_deadline=lease * 2 / 3, retry=lease / 6)
 
 
 def connector(

@@ -46,6 +46,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
         silence: seconds without a sign of life after which a tunnel is dropped.
         ping_every: seconds between the agent's own pings.
         report_after: seconds that changes of the inventory are gathered before they are sent.
+        lease: seconds after which another replica applies when the one that did says nothing any more.
         resync_state_every: seconds after which all of the desired state is applied again.
         poll_every: seconds between two looks at the version and health of the API server.
         stop_within: seconds that running streams get to end after SIGTERM.
@@ -65,6 +66,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     silence: float = 25.0
     ping_every: float = 5.0
     report_after: float = 1.0
+    lease: float = 30.0
     resync_state_every: float = 3600.0
     poll_every: float = 15.0
     stop_within: float = 5.0
@@ -105,6 +107,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         silence=read.seconds("OUTRIDER_AGENT_SILENCE", 25.0),
         ping_every=read.seconds("OUTRIDER_AGENT_PING_EVERY", 5.0),
         report_after=read.seconds("OUTRIDER_AGENT_REPORT_AFTER", 1.0),
+        lease=read.seconds("OUTRIDER_AGENT_LEASE", 30.0),
         resync_state_every=read.seconds("OUTRIDER_AGENT_RESYNC_STATE_EVERY", 3600.0),
         poll_every=read.seconds("OUTRIDER_AGENT_POLL_EVERY", 15.0),
         stop_within=read.seconds("OUTRIDER_AGENT_STOP_WITHIN", 5.0),

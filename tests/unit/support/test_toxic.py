@@ -126,6 +126,14 @@ async def test_the_rate_is_bounded(client: Client, proxy: ToxicProxy) -> None:
     assert 0.3 < time.monotonic() - began < 3.0
 
 
+async def test_what_passes_is_counted(client: Client, proxy: ToxicProxy) -> None:
+    await client.ask(b"x" * 1000)
+    assert (proxy.up, proxy.down, proxy.largest) == (1000, 1000, 1000)
+    proxy.largest = 0
+    await client.ask(b"x" * 10)
+    assert (proxy.up, proxy.down, proxy.largest) == (1010, 1010, 10)
+
+
 async def test_silence_ends_and_loses_nothing(client: Client, proxy: ToxicProxy) -> None:
     proxy.silence()
     with pytest.raises(TimeoutError):
