@@ -33,6 +33,7 @@ _REFUSED: Final = {
     Verdict.OLDER: "%d.%d is newer and kept",
     Verdict.CONTRADICTION: "%d.%d is kept, and that version is another set",
     Verdict.UNSOUND: "its hash is wrong; %d.%d is kept",
+    Verdict.TOO_LARGE: "it has too many parts; %d.%d is kept",
 }
 
 

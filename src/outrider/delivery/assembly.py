@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from outrider.apis.management.cluster import Cluster
 from outrider.delivery.entries import Entry, canonical
-from outrider.delivery.parts import Groups, hash_of, pack
+from outrider.delivery.errors import TooLarge
+from outrider.delivery.parts import MAX_PARTS, MAX_SET, Groups, hash_of, is_bounded, pack
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import Source
 from outrider.tunnel.reports import StateHead
@@ -54,17 +55,26 @@ class DesiredSet(NamedTuple):
         )
 
 
-def assemble(entries: Iterable[Entry], *, complete: bool = True) -> DesiredSet:
-    """The set of these entries; the order plays no role. What cannot be delivered is logged and left out."""
+def assemble(entries: Iterable[Entry], *, complete: bool = True, limit: int = MAX_SET) -> DesiredSet:
+    """The set of these entries; the order plays no role. What cannot be delivered is logged and left out.
+
+    Raises TooLarge when it has more than `limit` bytes.
+    """
     lines, problems = canonical(entries)
     for problem in problems:
         log.error("left out of a desired state: %s", problem)
-    groups, parts = pack(lines)
+    size = sum(map(len, lines.values()))
+    groups, parts = pack(lines) if size <= limit else ((), {})
+    if size > limit or not is_bounded(groups):
+        raise TooLarge(
+            f"a desired state of {len(lines)} objects and {size >> 10} KB is too large: at most "
+            f"{limit >> 10} KB in {MAX_PARTS} parts. Nothing is changed until there is less"
+        )
     return DesiredSet(groups, parts, complete, hash_of(groups, complete=complete), len(lines))
 
 
 async def derive(cluster: Cluster, contributors: Iterable[Contributor]) -> DesiredSet:
-    """What all features want in a cluster. Raises NotReady, and whatever a contributor raises."""
+    """What all features want in a cluster. Raises NotReady, TooLarge, and whatever a contributor raises."""
     entries: list[Entry] = []
     complete = True
     for contributor in contributors:

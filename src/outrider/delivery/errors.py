@@ -13,5 +13,9 @@ class LedgerLost(DeliveryError):
     """Another applier has written meanwhile: what this one knows is out of date."""
 
 
+class TooLarge(DeliveryError):
+    """A set is larger than what an agent keeps; the cluster keeps what it has."""
+
+
 class NotReady(DeliveryError):
     """A feature cannot say yet what it wants in a cluster; the cluster keeps what it has."""

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 NAMESPACE: Final = "cattle-system"
 HEAD: Final = "outrider-state-head"
 LABEL: Final = "outrider.cattle.io/state"
-MAX_SECRET: Final = 512 << 10
 _TERM: Final = "outrider.cattle.io/term"
 _WRITERS: Final = 4
 _PAGE: Final = 8

@@ -22,7 +22,10 @@ MAX_PART: Final = 256 << 10
 """Bytes of a part at most, before compression."""
 
 MAX_SET: Final = 256 << 20
-"""Bytes of all parts of a set at most."""
+"""Bytes of all parts of a set at most, before compression."""
+
+MAX_PARTS: Final = 4096
+"""Parts of a set at most: what names them all fits into one Secret."""
 
 _BITS: Final = 256
 _entries = msgspec.json.Decoder(list[Entry])
@@ -99,6 +102,11 @@ def hash_of(groups: Groups, *, complete: bool) -> str:
 def is_sound(head: StateHead) -> bool:
     """Whether a head's hash is that of what it names."""
     return bool(head.hash) and head.hash == hash_of(head.parts, complete=head.complete)
+
+
+def is_bounded(groups: Groups) -> bool:
+    """Whether the parts are not too many."""
+    return len(groups) <= MAX_PARTS and sum(map(len, groups)) <= MAX_PARTS
 
 
 def digests(groups: Groups) -> Iterator[str]:

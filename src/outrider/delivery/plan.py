@@ -9,7 +9,7 @@ from typing import NamedTuple
 from outrider.delivery.entries import Ref
 from outrider.delivery.index import Extra, Index, Want
 from outrider.delivery.ledger import Kept
-from outrider.delivery.parts import is_sound
+from outrider.delivery.parts import is_bounded, is_sound
 from outrider.tunnel.reports import StateHead
 
 
@@ -21,10 +21,13 @@ class Verdict(Enum):
     OLDER = "older"
     CONTRADICTION = "contradiction"
     UNSOUND = "unsound"
+    TOO_LARGE = "too large"
 
 
 def judge(head: StateHead, kept: Kept) -> Verdict:
     """Whether a head may take the place of what is kept. One version never stands for two sets."""
+    if not is_bounded(head.parts):
+        return Verdict.TOO_LARGE
     if not is_sound(head):
         return Verdict.UNSOUND
     if head.version < kept.version:

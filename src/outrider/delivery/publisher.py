@@ -19,7 +19,7 @@ from outrider.apis.management.cluster_status import AppliedStateStatus, DesiredS
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.delivery import versions
 from outrider.delivery.assembly import Contributor, DesiredSet, derive
-from outrider.delivery.errors import NotReady
+from outrider.delivery.errors import NotReady, TooLarge
 from outrider.delivery.parts import compress
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
@@ -197,8 +197,10 @@ class Publisher:
             return DONE
         try:
             wanted = await derive(cluster, self._contributors)
-        except NotReady as error:
-            log.debug("cluster %s: %s", name, error)
+        except (NotReady, TooLarge) as error:
+            log.log(
+                logging.DEBUG if isinstance(error, NotReady) else logging.ERROR, "cluster %s: %s", name, error
+            )
             return requeue(_PATIENCE)
         if versions.must_stamp(cluster.status, wanted.hash):
             if not self._leading():

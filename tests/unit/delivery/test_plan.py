@@ -6,10 +6,12 @@ import pytest
 
 from outrider.delivery.assembly import assemble
 from outrider.delivery.entries import Entry, EntryError, Ref, canonical, ref_of
+from outrider.delivery.errors import TooLarge
 from outrider.delivery.index import EMPTY, Extra, Index, extras_of, extras_to_items, index_of, instances
 from outrider.delivery.ledger import Kept
-from outrider.delivery.parts import compress, pack
+from outrider.delivery.parts import MAX_PARTS, compress, hash_of, pack
 from outrider.delivery.plan import Inventory, Verdict, judge, switch
+from outrider.tunnel.reports import StateHead
 
 
 def config(name: str, namespace: str = "n", version: str = "v1") -> dict[str, Any]:
@@ -27,6 +29,22 @@ def plain(*names: str) -> Index:
 
 
 NOTHING = Inventory({}, {})
+
+
+def test_a_head_of_too_many_parts_is_refused() -> None:
+    many = tuple((f"{n:064x}",) for n in range(MAX_PARTS + 1))
+    for groups in (many, tuple(() for _ in many), (tuple(digest for (digest,) in many),)):
+        head = StateHead(epoch=1, counter=1, hash=hash_of(groups, complete=True), complete=True, parts=groups)
+        assert judge(head, Kept()) is Verdict.TOO_LARGE
+    head = StateHead(epoch=1, counter=1, hash=hash_of(many[1:], complete=True), complete=True, parts=many[1:])
+    assert judge(head, Kept()) is Verdict.NEW
+
+
+def test_a_set_that_is_too_large_is_not_made() -> None:
+    objects = [{**config(f"o{n}"), "data": {"k": "x" * 1024}} for n in range(51)]
+    with pytest.raises(TooLarge, match="51 objects and 56 KB is too large: at most 50 KB"):
+        assemble((Entry(owner="o", object=obj) for obj in objects), limit=50 << 10)
+    assert assemble((Entry(owner="o", object=obj) for obj in objects[:40]), limit=50 << 10).size == 40
 
 
 def test_what_left_is_to_go() -> None:
