@@ -71,6 +71,8 @@ def content(status: AppliedStateStatus) -> tuple[object, ...]:
         status.failed,
         status.failures,
         status.owners,
+        status.agent_image,
+        status.agent_version,
     )
 
 
@@ -91,6 +93,8 @@ def applied_status(report: StateReport) -> AppliedStateStatus:
             )
             for one in {owner.name: owner for owner in report.owners[:50]}.values()
         ],
+        agent_image=report.image[:_LONGEST],
+        agent_version=report.version[:63],
     )
 
 

@@ -148,6 +148,7 @@ def _aspects(cluster: Cluster) -> tuple[object, ...]:
         metadata.deletion_timestamp,
         metadata.labels,
         metadata.annotations,
+        status.agent_image,
         status.desired_state,
         status.applied_state,
     )

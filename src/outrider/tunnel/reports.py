@@ -195,6 +195,7 @@ class StateReport(
         pending: objects that were not tried yet.
         failures: some of what failed.
         owners: the same by feature.
+        image, version: of the agent that applies; no image: it was not started by its Deployment.
     """
 
     epoch: int
@@ -208,6 +209,8 @@ class StateReport(
     pruned: int = 0
     failures: list[Failure] = []
     owners: list[OwnerState] = []
+    image: str = ""
+    version: str = ""
 
 
 class Resync(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="resync"):

@@ -1,5 +1,6 @@
 """What is known of a cluster (spec: clusters §1.2)."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -82,6 +83,22 @@ class AppliedStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defa
     failed: Annotated[int, prop("Objects that are not.")] = 0
     failures: Annotated[list[str], prop("The first ten failures.")] = []
     owners: Annotated[list[OwnerStateStatus], prop("The same by feature.")] = []
+    agent_image: Annotated[
+        str, prop("Image of the agent that applied it. Empty: one that was not started by its Deployment.")
+    ] = ""
+    agent_version: Annotated[str, prop("Version of that agent.")] = ""
+
+
+class AgentUpgradeStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """How the agent came, or comes, to the image in `agentImage`. Absent: without an upgrade."""
+
+    previous: Annotated[str, prop("Image that served when the upgrade began.")] = ""
+    failing: Annotated[int, prop("Objects of the desired state that failed already then.")] = 0
+    started_at: Annotated[datetime | None, prop("When the image was put into the desired state.")] = None
+    finished_at: Annotated[
+        datetime | None, prop("When the new agent had connected, applied the state and told its image.")
+    ] = None
+    failed_at: Annotated[datetime | None, prop("When it was given up; a later success removes it.")] = None
 
 
 class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
@@ -121,7 +138,13 @@ class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
     component_statuses: Annotated[
         list[ComponentStatus] | None, prop("Control plane components, before Kubernetes 1.22 only.")
     ] = None
-    agent_image: Annotated[str, prop("Image of the agent that was deployed last.")] = ""
+    agent_image: Annotated[
+        str,
+        prop("Image of the agent in the cluster's desired state: the wanted one once its wave has come."),
+    ] = ""
+    agent_upgrade: Annotated[
+        AgentUpgradeStatus | None, prop("How the agent came, or comes, to that image.")
+    ] = None
     auth_image: Annotated[str, prop("Image of kube-api-auth that was deployed last.")] = ""
     assets_image: Annotated[str, prop("Image of the agent's assets that was deployed last.")] = ""
     agent_features: Annotated[dict[str, bool] | None, prop("Features that the agent was given last.")] = None

@@ -172,7 +172,25 @@ DEFINITIONS: tuple[Definition, ...] = (
         name="agent-rollout-timeout",
         default="300s",
         check=Check.DURATION,
-        description="How long an agent's rollout may take.",
+        description="How long the upgrade of one cluster's agent may take before it counts as failed.",
+    ),
+    Definition(
+        name="agent-upgrade-largest-wave",
+        default="25",
+        check=Check.NUMBER,
+        description="Clusters whose agents are upgraded at a time: waves of 1, 2, 4 and so on up to this;"
+        " 0: no further one begins.",
+    ),
+    Definition(
+        name="agent-upgrade-tolerated-failures",
+        default="0",
+        check=Check.NUMBER,
+        description="Clusters whose agents may fail to upgrade before no further one begins.",
+    ),
+    Definition(
+        name="agent-upgrade-status",
+        computed=True,
+        description="How far the upgrade of the agents is, and what stopped it.",
     ),
     Definition(
         name="system-default-registry", description="Registry that the agents' images are pulled from."

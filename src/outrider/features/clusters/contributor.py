@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.setting import Setting
@@ -27,7 +25,6 @@ _SETTINGS: Final = frozenset(
     {
         "server-url",
         "cacerts",
-        "agent-image",
         "agent-tls-mode",
         "server-version",
         "install-uuid",
@@ -37,9 +34,6 @@ _SETTINGS: Final = frozenset(
         "cluster-agent-default-affinity",
     }
 )
-
-AgentImage = Callable[[Cluster, str], str]
-"""Which image of the agent a cluster's state holds, given the one that its settings name: upgrades in waves."""
 
 
 class ClusterObjects:
@@ -57,14 +51,12 @@ class ClusterObjects:
         users: Informer[Any],
         secrets: Informer[dict[str, Any]],
         stored_settings: Informer[Setting],
-        agent_image: AgentImage = lambda cluster, image: image,
     ) -> None:
         self._clusters = clusters
         self._registry = registry
         self._manifests = manifests
         self._settings = settings
         self._administrators = administrators
-        self._agent_image = agent_image
         self._sources: list[Source[Any, ObjectKey]] = [
             Source(bindings, lambda one: self._all() if is_admin_binding(one) else ()),
             Source(users, lambda _: self._all()),
@@ -91,7 +83,6 @@ class ClusterObjects:
             manifest = await self._manifests.make(cluster, held.token, server_url=server_url)
         except KubeError as error:
             raise NotReady(f"its pull secrets cannot be read: {error}") from None
-        image = self._agent_image(cluster, manifest.image)
         tokens = self._registry.tokens(name)
         former = {
             former: token
@@ -100,7 +91,7 @@ class ClusterObjects:
         }
         entries = desired_entries(
             self._administrators(),
-            msgspec.structs.replace(manifest, image=image),
+            manifest,
             tokens=[tokens[registration] for registration in sorted(tokens)],
             former_names=former,
         )

@@ -30,7 +30,11 @@ class Manifests:
     async def make(
         self, cluster: Cluster, token: str, *, server_url: str, auth_image: str = ""
     ) -> AgentManifest:
-        """The manifest for `cluster`; `server_url` is what the agent is to dial."""
+        """The manifest for `cluster`; `server_url` is what the agent is to dial.
+
+        Its image is the one in the cluster's status, so that another one comes by an upgrade; a cluster that
+        has none yet gets the one that it should have.
+        """
         value = self._settings.value
         registry = self._registry(cluster)
         of_registry = _names(value("system-default-registry-pull-secrets").split(","))
@@ -38,7 +42,7 @@ class Manifests:
         return AgentManifest(
             server_url=server_url,
             token=token,
-            image=image_reference(self._image(cluster), registry),
+            image=cluster.status.agent_image or self.image(cluster),
             cacerts=value("cacerts"),
             registry=registry,
             pull_secrets=tuple(secrets),
@@ -53,9 +57,11 @@ class Manifests:
             auth_image=image_reference(auth_image, registry) if auth_image else "",
         )
 
-    def _image(self, cluster: Cluster) -> str:
+    def image(self, cluster: Cluster) -> str:
+        """Which image of the agent the cluster should have."""
         wanted = cluster.spec.agent_image_override or cluster.spec.desired_agent_image
-        return wanted if wanted and wanted != "fixed" else self._settings.agent_image
+        image = wanted if wanted and wanted != "fixed" else self._settings.agent_image
+        return image_reference(image, self._registry(cluster))
 
     def _registry(self, cluster: Cluster) -> str:
         own = cluster.spec.imported_config.private_registry_url if cluster.spec.imported_config else ""

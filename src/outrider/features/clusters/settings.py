@@ -14,6 +14,7 @@ from outrider.apis.management.feature import Feature
 from outrider.apis.management.setting import Setting
 from outrider.apis.management.settings import BY_NAME
 from outrider.features.clusters.registration import Policy
+from outrider.kit.durations import parse_duration
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.store import Lister
 
@@ -66,6 +67,21 @@ class ClusterSettings:
     def agent_image(self) -> str:
         """The image of agents without an override."""
         return self.value("agent-image") or DEFAULT_AGENT_IMAGE
+
+    @property
+    def agent_rollout_timeout(self) -> timedelta:
+        """How long the upgrade of one cluster's agent may take."""
+        return parse_duration(self.value("agent-rollout-timeout")) or timedelta(seconds=300)
+
+    @property
+    def largest_wave(self) -> int:
+        """Clusters whose agents are upgraded at a time at most; 0: no further one."""
+        return self._number("agent-upgrade-largest-wave", 25)
+
+    @property
+    def tolerated_failures(self) -> int:
+        """Clusters whose agents may fail to upgrade before no further one begins."""
+        return self._number("agent-upgrade-tolerated-failures", 0)
 
     @property
     def default_affinity(self) -> dict[str, Any] | None:

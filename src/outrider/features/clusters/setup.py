@@ -30,6 +30,7 @@ from outrider.features.clusters.reconcile_delivery import DeliveryReconciler
 from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
 from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
 from outrider.features.clusters.reconcile_registration import RegistrationReconciler
+from outrider.features.clusters.reconcile_upgrades import FLEET, SETTINGS_OF_PLANS, UpgradeReconciler
 from outrider.features.clusters.registry import SECRET_SELECTOR, TOKEN_INDEX, Registry, token_hashes
 from outrider.features.clusters.routes_clusters import ClusterRoutes, MintToken
 from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
@@ -42,13 +43,14 @@ from outrider.features.clusters.sessions import (
     Sessions,
 )
 from outrider.features.clusters.settings import ClusterSettings
-from outrider.features.clusters.sources import DeliverySource, SpecSource
+from outrider.features.clusters.sources import DeliverySource, SpecSource, UpgradeSource
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Admission, Admit, FromAgent, Message, SessionClosed, SessionOpened
 from outrider.runtime.controller import Controller, Source
+from outrider.runtime.events import Events
 from outrider.runtime.informer import Informer
 from outrider.runtime.manager import Manager
 
@@ -264,6 +266,22 @@ def build(
     ):
         manager.add_controller(controller)
 
+    upgrades = UpgradeReconciler(
+        client,
+        clusters,
+        image=manifests.image,
+        settings=settings,
+        events=Events(client, "outrider", clock=clock),
+        clock=clock,
+    )
+    planning = _planning(upgrades, informers, clock)
+
+    async def plan() -> None:
+        upgrades.begin()
+        await planning.run()
+
+    manager.add_task(planning.name, plan, leader_only=True)
+
     imports = ImportRoutes(
         client=client,
         clusters=clusters,
@@ -371,6 +389,22 @@ def _controllers(
             clock=clock,
         ),
     ]
+
+
+def _planning(upgrades: UpgradeReconciler, informers: _Informers, clock: Clock) -> Controller[ObjectKey]:
+    """The controller that upgrades agents."""
+    return Controller(
+        "agent upgrades",
+        upgrades,
+        sources=[
+            UpgradeSource(informers.clusters, lambda _: (FLEET,)),
+            Source(
+                informers.settings,
+                lambda one: (FLEET,) if one.metadata.name in SETTINGS_OF_PLANS else (),
+            ),
+        ],
+        clock=clock,
+    )
 
 
 def _owner_keys(secret: dict[str, Any]) -> list[ObjectKey]:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from outrider.apis.management.cluster import Cluster
 from outrider.features.clusters.reconcile_delivery import same_delivery
+from outrider.features.clusters.reconcile_upgrades import same_standing
 from outrider.kube.meta import Object, ObjectKey
 from outrider.runtime.controller import Source
 from outrider.runtime.informer import Event
@@ -19,6 +20,16 @@ class SpecSource(Source[T, ObjectKey]):
     def keys(self, event: Event[T]) -> set[ObjectKey]:
         """Return the keys that ``event`` concerns."""
         if event.old is not None and event.new is not None and same_but_for_status(event.old, event.new):
+            return set()
+        return super().keys(event)
+
+
+class UpgradeSource(Source[Cluster, ObjectKey]):
+    """Tells of clusters whose agent's image, or what is known of it, changed."""
+
+    def keys(self, event: Event[Cluster]) -> set[ObjectKey]:
+        """Return the keys that ``event`` concerns."""
+        if event.old is not None and event.new is not None and same_standing(event.old, event.new):
             return set()
         return super().keys(event)
 
