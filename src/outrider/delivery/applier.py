@@ -42,7 +42,7 @@ class StateApplier:
 
     `client` must be of the field manager `manager`. `report` is called with the outcome when it changed,
     `report_every` seconds after the first change; `changed` when another set is held, or none any more.
-    `workers` objects are applied at a time. All objects are applied again every `every` seconds, in case a
+    `image` and `version` are those of the agent, told in each report. `workers` objects are applied at a time. All objects are applied again every `every` seconds, in case a
     watch missed something; `retry` bounds the pause after a failure to read or write the ledger.
     """
 
@@ -58,6 +58,8 @@ class StateApplier:
         retry: float = 10.0,
         report_every: float = 0.5,
         watch_seconds: float = 300.0,
+        image: str = "",
+        version: str = "",
     ) -> None:
         self._client = client
         self._report = report
@@ -68,6 +70,8 @@ class StateApplier:
         self._retry = retry
         self._report_every = report_every
         self._watch_seconds = watch_seconds
+        self._image = image
+        self._version = version
         self._sequence = 0
         self.last: StateReport | None = None
         self._reset(0)
@@ -279,6 +283,8 @@ class StateApplier:
             pruned=enforcer.pruned,
             failures=summary.failures,
             owners=summary.owners,
+            image=self._image,
+            version=self._version,
         )
 
     def _send(self, report: StateReport) -> None:
@@ -287,6 +293,7 @@ class StateApplier:
             return
         self._sequence += 1
         self.last = msgspec.structs.replace(report, sequence=self._sequence)
-        for failure in report.failures[:_LOGGED]:
+        known = last.failures if last is not None else []
+        for failure in [one for one in report.failures if one not in known][:_LOGGED]:
             log.warning("%s %s: %s", failure.kind, failure.name, failure.message)
         self._report(self.last)
