@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -58,9 +59,22 @@ class Session(ServerSession):
                     part = StatePart(digest=digest, data=compress(self.parts[digest]))
                     self.send_message(encode(part))
 
-    def deliver(self, counter: int, *objects: dict[str, Any], epoch: int = 1, complete: bool = True) -> None:
-        """Want these objects in the cluster, and serve their parts."""
-        wanted = assemble((Entry(owner="tests", object=obj) for obj in objects), complete=complete)
+    def deliver(
+        self,
+        counter: int,
+        *objects: dict[str, Any],
+        epoch: int = 1,
+        complete: bool = True,
+        templates: Mapping[str, Sequence[dict[str, Any]]] = MappingProxyType({}),
+    ) -> None:
+        """Want these objects in the cluster, and `templates` by project, and serve their parts."""
+        entries = [Entry(owner="tests", object=obj) for obj in objects]
+        entries += [
+            Entry(owner="tests", object=obj, project=project)
+            for project, made in templates.items()
+            for obj in made
+        ]
+        wanted = assemble(entries, complete=complete)
         self.parts.update(wanted.parts)
         self.send_message(encode(wanted.head(epoch, counter)))
 

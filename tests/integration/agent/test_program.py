@@ -356,6 +356,46 @@ async def test_the_state_is_kept_over_a_restart_and_enforced_without_the_server(
     await second
 
 
+async def test_a_new_namespace_of_a_project_gets_what_it_should_while_the_server_is_away(
+    tunnel: Session, server: tuple[ManagementServer, int], admin: Client, namespace: str
+) -> None:
+    project, place = f"c-test:{namespace}", f"{namespace}-new"
+    quota = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "quota"}, "data": {"k": "1"}}
+    tunnel.deliver(1, config("a", namespace, k="1"), templates={project: [quota]})
+    await until(lambda: tunnel.reports and tunnel.reports[-1].applied == 1)
+
+    server[0].token = "another"
+    tunnel.drop("the server goes away")
+    await until(lambda: server[0].refused)
+    annotations = {"field.cattle.io/projectId": project}
+    await admin.create(NAMESPACES, {"metadata": {"name": place, "annotations": annotations}})
+    async with asyncio.timeout(5):
+        while await admin.get_or_none(CONFIGMAPS, "quota", place) is None:
+            await asyncio.sleep(0.02)
+    assert len(server[0].sessions) == 1, "all of it without the server"
+    # It comes back and hears of it.
+    server[0].token = TOKEN
+    await until(lambda: len(server[0].sessions) == 2)
+    again = server[0].sessions[1]
+    await until(lambda: again.reports and again.reports[-1].applied == 2)
+
+
+async def test_what_a_newer_server_says_beside_does_no_harm(
+    tunnel: Session, server: tuple[ManagementServer, int], admin: Client, namespace: str
+) -> None:
+    for odd in (
+        {"type": "stateTelepathy", "epoch": 9},
+        {"type": "stateHead"},
+        {"type": 7},
+        {"type": "hello", "replica": "x", "replicas": ["x"], "later": {"a": 1}},
+    ):
+        tunnel.send_message(msgspec.json.encode(odd))
+    tunnel.deliver(1, config("a", namespace, k="1"))
+    await until(lambda: tunnel.reports and tunnel.reports[-1].applied == 1)
+    assert (await admin.get(CONFIGMAPS, "a", namespace))["data"] == {"k": "1"}
+    assert len(server[0].sessions) == 1, "the tunnel is the one from before"
+
+
 async def test_one_of_two_replicas_applies_and_the_other_takes_over(
     settings: AgentSettings, server: tuple[ManagementServer, int], admin: Client, namespace: str
 ) -> None:
