@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import signal
@@ -19,6 +20,7 @@ from outrider.agent.errors import AgentError
 from outrider.agent.guard import AccountGuard
 from outrider.agent.inventory import Inventory
 from outrider.agent.keeper import AccountKeeper
+from outrider.agent.readiness import Readiness
 from outrider.agent.registration import Registration
 from outrider.agent.reporter import Facts, Reporter
 from outrider.agent.settings import AgentSettings, read_file
@@ -82,6 +84,8 @@ class Agent:
             self._tell_state,
             changed=self._state_changed,
             every=settings.resync_state_every,
+            image=settings.image,
+            version=__version__,
         )
         self._fetcher = Fetcher(self._state)
         self._lease = LeaderElector(
@@ -103,6 +107,8 @@ class Agent:
             now=loop.time,
         )
         self._tunnels: list[AgentSession] = []
+        self._readiness = Readiness(settings.probe_port)
+        self._reached = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set. Raises AgentError when there is no use in going on."""
@@ -118,10 +124,11 @@ class Agent:
             "inventory": self._inventory.run,
             "accounts": self._accounts.run,
             "account guard": self._guard.run,
-            "desired state": lambda: self._lease.run(lambda: self._state.run(self._lease.epoch)),
+            "desired state": self._enforce,
             "parts of the desired state": self._fetcher.run,
             "idle connections": self._sweep,
             "check of the CA": self._tell_strictness,
+            **({"readiness": self._readiness.run} if settings.probe_port else {}),
         }
         try:
             async with TaskSupervisor() as tasks:
@@ -155,6 +162,17 @@ class Agent:
         await self._prover.close()
         await self._transport.close()
 
+    async def _enforce(self) -> None:
+        """Applies the desired state when it is this replica's turn.
+
+        An agent that cannot reach the server must not take the turn from one that can; when none can, what is
+        known is enforced.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.alone_after):
+                await self._reached.wait()
+        await self._lease.run(lambda: self._state.run(self._lease.epoch))
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP)
@@ -187,6 +205,8 @@ class Agent:
 
     def _opened(self, tunnel: Tunnel) -> None:
         self._tunnels.append(cast(AgentSession, tunnel))
+        self._readiness.tunnels = len(self._tunnels)
+        self._reached.set()
         self._reporter.attach(tunnel)
         self._fetcher.attach(tunnel)
 
@@ -194,6 +214,7 @@ class Agent:
         self._reporter.detach(tunnel)
         self._fetcher.detach(tunnel)
         self._tunnels = [other for other in self._tunnels if other is not tunnel]
+        self._readiness.tunnels = len(self._tunnels)
 
     def _receive(self, tunnel: AgentSession, body: bytes) -> None:
         """A control message of the server's."""

@@ -51,6 +51,9 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
         poll_every: seconds between two looks at the version and health of the API server.
         stop_within: seconds that running streams get to end after SIGTERM.
         proxies: which proxy leads where.
+        image: of the agent, as its Deployment names it; empty outside of one.
+        probe_port: where readiness probes are answered; 0: nowhere.
+        alone_after: seconds without a first tunnel after which the desired state is enforced all the same.
     """
 
     server: str
@@ -71,6 +74,9 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     poll_every: float = 15.0
     stop_within: float = 5.0
     proxies: Proxies = NO_PROXIES
+    image: str = ""
+    probe_port: int = 0
+    alone_after: float = 60.0
 
     @property
     def kubernetes_address(self) -> str:
@@ -112,6 +118,9 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         poll_every=read.seconds("OUTRIDER_AGENT_POLL_EVERY", 15.0),
         stop_within=read.seconds("OUTRIDER_AGENT_STOP_WITHIN", 5.0),
         proxies=read.proxies(),
+        image=environ.get("OUTRIDER_AGENT_IMAGE", ""),
+        probe_port=read.port("OUTRIDER_AGENT_PROBE_PORT", 0),
+        alone_after=read.seconds("OUTRIDER_AGENT_ALONE_AFTER", 60.0),
     )
     if settings.ping_every >= settings.silence:
         problems.append(

@@ -42,8 +42,9 @@ class StateApplier:
 
     `client` must be of the field manager `manager`. `report` is called with the outcome when it changed,
     `report_every` seconds after the first change; `changed` when another set is held, or none any more.
-    `image` and `version` are those of the agent, told in each report. `workers` objects are applied at a time. All objects are applied again every `every` seconds, in case a
-    watch missed something; `retry` bounds the pause after a failure to read or write the ledger.
+    `image` and `version` are those of the agent, and told in each report. `workers` objects are applied at a
+    time. All objects are applied again every `every` seconds, in case a watch missed something; `retry` bounds
+    the pause after a failure to read or write the ledger.
     """
 
     def __init__(

@@ -177,6 +177,9 @@ class DemoCluster:
             "KUBERNETES_SERVICE_PORT": str(address.port),
             "OUTRIDER_AGENT_CREDENTIALS": str(credentials),
             "OUTRIDER_AGENT_SERVICE_ACCOUNT": str(account),
+            # No pod: nobody probes it, and another image of the Deployment does not replace it
+            "OUTRIDER_AGENT_PROBE_PORT": "",
+            "OUTRIDER_AGENT_IMAGE": "",
         }
         self._agent = SupervisedProcess(
             Command(

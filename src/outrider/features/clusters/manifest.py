@@ -31,6 +31,8 @@ PRIORITY_CLASS: Final = "cattle-cluster-agent-priority-class"
 DISRUPTION_BUDGET: Final = "cattle-cluster-agent-pod-disruption-budget"
 AGENT_GROUP: Final = 65532
 """The group of the image's user (images/Containerfile)."""
+PROBE_PORT: Final = 8081
+"""Where the agent answers its readiness probe: ready means that it has a tunnel."""
 PULL_SECRET_LABEL: Final = "management.cattle.io/cattle-cluster-agent-pull-secret"  # noqa: S105
 
 _NORMAN: Final = {"cattle.io/creator": "norman"}
@@ -257,6 +259,8 @@ def _deployment(manifest: AgentManifest) -> dict[str, Any]:
         },
         "spec": {
             "selector": {"matchLabels": _SELECTOR},
+            # An agent that connects and falls over must not replace one that works
+            "minReadySeconds": 10,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {"metadata": {"labels": _SELECTOR}, "spec": _pod(manifest)},
         },
@@ -290,6 +294,11 @@ def _container(manifest: AgentManifest, resources: Mapping[str, Any] | None) -> 
         "image": manifest.image,
         "imagePullPolicy": "IfNotPresent",
         "env": environment(manifest),
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": PROBE_PORT},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+        },
         "volumeMounts": [{"name": CREDENTIALS, "mountPath": "/cattle-credentials", "readOnly": True}],
     }
     if resources:
@@ -298,7 +307,7 @@ def _container(manifest: AgentManifest, resources: Mapping[str, Any] | None) -> 
 
 
 def environment(manifest: AgentManifest) -> list[dict[str, Any]]:
-    """The agent's environment variables, in the contract's order."""
+    """The agent's environment variables, in the contract's order; ours come last."""
     features = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(manifest.features.items()))
     of_registry = ",".join(manifest.registry_pull_secrets)
     pull = ",".join(secret.name for secret in manifest.pull_secrets)
@@ -323,7 +332,8 @@ def environment(manifest: AgentManifest) -> list[dict[str, Any]]:
     variables = [{"name": name, "value": value} for name, value in fixed.items()]
     if not any(variable.name == "STRICT_VERIFY" for variable in manifest.env):
         wanted.append({"name": "STRICT_VERIFY", "value": str(manifest.strict_tls).lower()})
-    return variables + wanted
+    own = {"OUTRIDER_AGENT_IMAGE": manifest.image, "OUTRIDER_AGENT_PROBE_PORT": str(PROBE_PORT)}
+    return variables + wanted + [{"name": name, "value": value} for name, value in own.items()]
 
 
 def _auth_daemon(manifest: AgentManifest) -> dict[str, Any]:

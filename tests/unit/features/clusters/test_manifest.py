@@ -143,6 +143,8 @@ def test_environment_order() -> None:
         {"name": "HTTPS_PROXY", "value": "p"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
         {"name": "STRICT_VERIFY", "value": "true"},
+        {"name": "OUTRIDER_AGENT_IMAGE", "value": "rancher/rancher-agent:v1"},
+        {"name": "OUTRIDER_AGENT_PROBE_PORT", "value": "8081"},
     ]
 
 
@@ -234,3 +236,11 @@ def test_hostile_text_stays_in_its_place(
 
 def test_the_token_is_not_in_the_repr() -> None:
     assert TOKEN not in repr(PLAIN)
+
+
+def test_a_new_agent_replaces_the_old_one_only_when_it_has_a_tunnel() -> None:
+    deployment = find(PLAIN, "Deployment", "cattle-cluster-agent")["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert deployment["minReadySeconds"] == 10
+    (container,) = pod(PLAIN)["containers"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 8081}
