@@ -7,6 +7,7 @@ from typing import Any
 from outrider.apis.crd import custom_resource_definition
 from outrider.apis.kinds import KINDS
 from outrider.apis.policies import POLICIES, Policy
+from outrider.apis.role_policies import ROLE_POLICIES
 from outrider.kube.builtin import (
     CRDS,
     VALIDATINGADMISSIONPOLICIES,
@@ -29,7 +30,7 @@ async def install(
     client: Client,
     *,
     kinds: Iterable[Kind[Any]] = KINDS,
-    policies: Iterable[Policy] = POLICIES,
+    policies: Iterable[Policy] = (*POLICIES, *ROLE_POLICIES),
     timeout: float = 60.0,
     interval: float = 0.05,
 ) -> None:
@@ -47,8 +48,7 @@ async def install(
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
             for kind in kinds:
                 group.create_task(_install_kind(client, kind, interval, pending))
-            for policy in policies:
-                group.create_task(_install_policy(client, policy))
+            group.create_task(_install_policies(client, policies))
     except TimeoutError:
         raise InstallError(
             f"the API server did not begin to serve {', '.join(sorted(pending))} within {timeout:g} s;"
@@ -56,7 +56,12 @@ async def install(
         ) from None
     except ExceptionGroup as errors:
         # The first failure has cancelled the rest.
-        raise errors.exceptions[0] from None
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _install_kind(client: Client, kind: Kind[Any], interval: float, pending: set[str]) -> None:
@@ -71,8 +76,23 @@ async def _install_kind(client: Client, kind: Kind[Any], interval: float, pendin
     pending.discard(name)
 
 
-async def _install_policy(client: Client, policy: Policy) -> None:
-    rule, binding = policy.objects()
+async def own_name(client: Client) -> str:
+    """Who the API server takes this client for. Raises KubeError."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
+
+
+async def _install_policies(client: Client, policies: Iterable[Policy]) -> None:
+    wanted = list(policies)
+    own = await own_name(client) if wanted else ""
+    async with asyncio.TaskGroup() as group:
+        for policy in wanted:
+            group.create_task(_install_policy(client, policy, own))
+
+
+async def _install_policy(client: Client, policy: Policy, own: str) -> None:
+    rule, binding = policy.objects(own)
     try:
         await client.apply(VALIDATINGADMISSIONPOLICIES, rule)
         await client.apply(VALIDATINGADMISSIONPOLICYBINDINGS, binding)

@@ -5,11 +5,17 @@ every client and need no webhook of ours. What they cannot see stays with the co
 creator's principal is really that user's, and who asked for the object.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from outrider.apis.management.cluster import CLUSTERS
-from outrider.apis.management.group import CREATOR_ID, CREATOR_PRINCIPAL_NAME, NO_CREATOR_RBAC
+from outrider.apis.management.group import (
+    CREATOR_ID,
+    CREATOR_PRINCIPAL_NAME,
+    NO_CREATOR_RBAC,
+    SYSTEM_NAMESPACE,
+)
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.kube.kind import Kind
@@ -20,61 +26,83 @@ _API = "admissionregistration.k8s.io/v1"
 _IS_NEW = "oldObject == null"
 
 
+def _annotations(variable: str) -> str:
+    return f"has({variable}.metadata.annotations) ? {variable}.metadata.annotations : {{}}"
+
+
 @dataclass(frozen=True)
 class Check:
-    """A CEL expression over `object`, `oldObject` and `variables`, and what is said when it is false."""
+    """A CEL expression over `object`, `oldObject` and `variables`, and what is said when it is false.
+
+    `says` is CEL for the message, where that tells more; `reason` gives the status: Invalid 422, Forbidden 403.
+    """
 
     expression: str
     message: str
+    says: str = ""
+    reason: str = "Invalid"
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `validations`."""
+        entry = {"expression": self.expression, "message": self.message, "reason": self.reason}
+        return entry | ({"messageExpression": self.says} if self.says else {})
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Checks on every creation and change of objects of some kinds."""
+    """Checks on every creation and change of objects of some kinds.
+
+    `variables` are CEL expressions by name. `parameters` names a ConfigMap in the server's namespace, which is
+    `params` in the checks; while there is none, nothing is checked. The server itself is exempt with `own_exempt`.
+    """
 
     name: str
     kinds: tuple[Kind[Any], ...]
     checks: tuple[Check, ...]
+    operations: tuple[str, ...] = ("CREATE", "UPDATE")
+    variables: tuple[tuple[str, str], ...] = (
+        ("now", _annotations("object")),
+        ("before", f"{_IS_NEW} ? {{}} : {_annotations('oldObject')}"),
+    )
+    parameters: str = ""
+    own_exempt: bool = False
 
-    def objects(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The ValidatingAdmissionPolicy and the binding that puts it in force everywhere."""
-        policy = {
-            "apiVersion": _API,
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": self.name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [_matches(kind) for kind in self.kinds]},
-                "variables": [
-                    {"name": "now", "expression": _annotations("object")},
-                    {"name": "before", "expression": f"{_IS_NEW} ? {{}} : {_annotations('oldObject')}"},
-                ],
-                "validations": [
-                    {"expression": check.expression, "message": check.message, "reason": "Invalid"}
-                    for check in self.checks
-                ],
-            },
+    def objects(self, own: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The ValidatingAdmissionPolicy and the binding that puts it in force everywhere.
+
+        `own` is the name of the user that the server is to the API server.
+        """
+        spec: dict[str, Any] = {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [_matches(kind, self.operations) for kind in self.kinds]},
+            "variables": [{"name": name, "expression": text} for name, text in self.variables],
+            "validations": [check.to_json() for check in self.checks],
         }
-        binding = {
-            "apiVersion": _API,
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": self.name},
-            "spec": {"policyName": self.name, "validationActions": ["Deny"]},
-        }
-        return policy, binding
+        use: dict[str, Any] = {"policyName": self.name, "validationActions": ["Deny"]}
+        if self.parameters:
+            # A built-in kind: the API server takes half a minute to see that a new one can be a parameter
+            spec["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
+            where = {"name": self.parameters, "namespace": SYSTEM_NAMESPACE}
+            use["paramRef"] = {**where, "parameterNotFoundAction": "Allow"}
+        if self.own_exempt:
+            # A JSON string is a CEL string, too
+            other = f"request.userInfo.username != {json.dumps(own)}"
+            spec["matchConditions"] = [{"name": "not-the-server", "expression": other}]
+        policy = _object("ValidatingAdmissionPolicy", self.name, spec)
+        return policy, _object("ValidatingAdmissionPolicyBinding", self.name, use)
 
 
-def _matches(kind: Kind[Any]) -> dict[str, Any]:
+def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": _API, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _matches(kind: Kind[Any], operations: tuple[str, ...]) -> dict[str, Any]:
     return {
         "apiGroups": [kind.group],
         "apiVersions": [kind.version],
         "resources": [kind.plural],
-        "operations": ["CREATE", "UPDATE"],
+        "operations": list(operations),
     }
-
-
-def _annotations(variable: str) -> str:
-    return f"has({variable}.metadata.annotations) ? {variable}.metadata.annotations : {{}}"
 
 
 def _given(key: str, when: str = "now") -> str:

@@ -31,6 +31,7 @@ from outrider.facade.settings import SettingRoutes
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
+from outrider.features.rbac.builtin import install_builtin_roles
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import TaskSupervisor
 from outrider.kube import kubeconfig
@@ -157,6 +158,7 @@ class Control:
 
     async def _prepare(self) -> None:
         await asyncio.gather(install.install(self._client), self._ensure_namespace())
+        await install_builtin_roles(self._client)
         await self._doorkeeper.prepare()
         material = await self._material.load()
         computed = {

@@ -12,6 +12,7 @@ from outrider.apis.management import CLUSTERS, REGISTRATION_TOKENS
 from outrider.apis.management.group import CREATOR_ID, CREATOR_PRINCIPAL_NAME, NO_CREATOR_RBAC
 from outrider.apis.policies import POLICIES, VERSION_MANAGEMENT, Policy
 from outrider.apis.provisioning import PROVISIONING_CLUSTERS
+from outrider.apis.role_policies import ROLE_POLICIES
 from outrider.kube.builtin import VALIDATINGADMISSIONPOLICIES, VALIDATINGADMISSIONPOLICYBINDINGS
 from outrider.kube.client import Client
 from outrider.kube.errors import Invalid
@@ -119,13 +120,14 @@ async def test_a_registration_token_stays_in_its_clusters_namespace(admin: Clien
 
 @pytest.mark.usefixtures("enforced")
 async def test_policies_compile_without_warnings_and_settle(admin: Client) -> None:
-    for policy in POLICIES:
+    for policy in (*POLICIES, *ROLE_POLICIES):
         await install(admin, kinds=[], policies=[policy])
         stored = await admin.get(VALIDATINGADMISSIONPOLICIES, policy.name)
         await install(admin, kinds=[], policies=[policy])
         again = await admin.get(VALIDATINGADMISSIONPOLICIES, policy.name)
         assert again["metadata"]["resourceVersion"] == stored["metadata"]["resourceVersion"]
         assert (await admin.get(VALIDATINGADMISSIONPOLICYBINDINGS, policy.name))["spec"]["validationActions"]
+        assert "expressionWarnings" not in stored.get("status", {}).get("typeChecking", {})
 
 
 async def test_a_policy_that_is_refused_is_named(admin: Client) -> None:
