@@ -14,11 +14,13 @@ from outrider.delivery.presence import DIGEST
 LABEL: Final = "outrider.cattle.io/delivered"
 """On every object that a desired state brought; the watches for drift select by it."""
 
-CAPABILITIES: Final = frozenset({"release", "project"})
+CAPABILITIES: Final = frozenset({"release", "project", "expects"})
 """What an entry may require of whoever applies it."""
 
 _FIRST: Final = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
 LAST_RANK: Final = 2
+EXISTING: Final = "existing"
+UNCLAIMED: Final = "unclaimed"
 _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]+", re.ASCII)
 
 
@@ -50,6 +52,9 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
             ``field.cattle.io/projectId`` is this, ``<cluster>:<project>``. A template of a Namespace is
             applied to those namespaces themselves.
         release: when the entry leaves the set, only the fields that it brought go; the object stays.
+        expects: `EXISTING` adds to an object that somebody else made, and never makes one; `UNCLAIMED` leaves an
+            object of that name alone that delivery did not make. Either is a failure where it is otherwise.
+            Needs capability ``expects``.
         requires: what the applier must be able to do; one that cannot reports a failure for this entry and
             leaves the object alone.
     """
@@ -58,6 +63,7 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
     object: dict[str, Any]
     project: str = ""
     release: bool = False
+    expects: str = ""
     requires: tuple[str, ...] = ()
 
     @property

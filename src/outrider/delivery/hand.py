@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final
 
 from outrider.delivery.discovery import Discovery
-from outrider.delivery.entries import LABEL, Entry, Ref, delivered
+from outrider.delivery.entries import EXISTING, LABEL, UNCLAIMED, Entry, Ref, delivered
 from outrider.delivery.index import Extra
 from outrider.delivery.presence import MANAGER, Presence, mark
 from outrider.kube.client import Client
@@ -41,6 +41,8 @@ class Hand:
             obj["metadata"]["uid"] = uid
         try:
             kind = await self.discovery.kind(entry.api_version, ref.kind)
+            if entry.expects:
+                obj["metadata"] |= await self._meet(entry.expects, kind, ref)
             try:
                 made = await self._client.apply(kind, obj)
             except Invalid:
@@ -52,6 +54,19 @@ class Hand:
             self.discovery.forget(entry.api_version, ref.kind)
             raise
         return mark(made, self._manager)
+
+    async def _meet(self, expects: str, kind: Kind[Presence], ref: Ref) -> dict[str, str]:
+        """What to add to the metadata so that the object is the one that was looked at. Raises ValueError."""
+        found = await self._client.get_or_none(kind, ref.name, ref.namespace)
+        if found is None:
+            if expects == EXISTING:
+                raise ValueError(f"{ref.kind} {ref.name} does not exist in this cluster: create it")
+            return {}
+        if expects == UNCLAIMED and LABEL not in found.metadata.labels and not mark(found, self._manager):
+            raise ValueError(
+                f"{ref.kind} {ref.name} exists in this cluster and belongs to somebody else: it stays as it is"
+            )
+        return {"uid": found.metadata.uid}
 
     async def remove(self, ref: Ref, extra: Extra) -> None:
         """Take the object away, or with `release` only our fields in it. Raises KubeError, ValueError.

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from outrider.delivery.entries import LABEL
+from outrider.delivery.entries import EXISTING, LABEL, UNCLAIMED
 from outrider.delivery.ledger import HEAD, NAMESPACE
 from outrider.delivery.ledger import LABEL as KEPT
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, CRDS, NAMESPACES, SECRETS
@@ -290,3 +290,25 @@ async def test_a_successor_ends_an_applier_that_lost_its_lease(
     old.offer(3, entry(config("a", namespace, k="3")), epoch=1)
     await until(lambda: old.applier.kept.version == (1, 2))
     assert await value(admin, "a", namespace) == "2"
+
+
+async def test_what_is_expected_of_an_object(start: Start, admin: Client, namespace: str) -> None:
+    """One is added to and never made; the other is made and never taken over."""
+    added = entry(config("theirs", namespace, ours="1"), expects=EXISTING, release=True)
+    made = entry(config("name", namespace, ours="1"), expects=UNCLAIMED)
+    await admin.create(CONFIGMAPS, config("name", namespace, theirs="1"))
+    running = start()
+    report = await running.apply(1, added, made)
+    assert (report.applied, report.failed) == (0, 2)
+    told = " ".join(failure.message for failure in report.failures)
+    assert "does not exist in this cluster" in told
+    assert "belongs to somebody else" in told
+    await admin.create(CONFIGMAPS, config("theirs", namespace, theirs="1"))
+    await admin.delete(CONFIGMAPS, "name", namespace)
+    await until(lambda: (running.reports[-1].applied, running.reports[-1].failed) == (2, 0))
+    theirs = await admin.get(CONFIGMAPS, "theirs", namespace)
+    assert theirs["data"] == {"ours": "1", "theirs": "1"}
+    await running.apply(2)
+    theirs = await admin.get(CONFIGMAPS, "theirs", namespace)
+    assert theirs["data"] == {"theirs": "1"}
+    assert await admin.get_or_none(CONFIGMAPS, "name", namespace) is None
