@@ -375,6 +375,22 @@ def new_cluster(plane: Plane) -> str:
     return str(made.metadata.name)
 
 
+def test_the_only_holder_of_a_tunnel_dies(plane: Plane, one_sided: tuple[Server, Server]) -> None:
+    """However short its tunnel lasted: the agent has just been moved here when the balancer changed its mind."""
+    holder, other = one_sided
+    door, balanced = plane.door(other.url), plane.door(plane.balancer.url)
+    assert answers(door)
+    with Sampler(plane) as sampler:
+        holder.kill()
+        killed = time.monotonic()
+        until(lambda: answers(balanced), 2.0, "no new request succeeded within 2 s")
+        print(f"the only holder: a request after {time.monotonic() - killed:.2f} s")
+        assert answers(door)
+        holder.start()
+        until(lambda: answers(plane.door(holder.url)), 10, "the one that came back forwards")
+    assert all(sampler.seen), "`connected` stayed true throughout"
+
+
 @pytest.mark.parametrize("victim", ["leader", "follower"])
 def test_a_replica_dies(round_robin: Plane, victim: str, new_kubectl: Path, home: Path) -> None:
     plane = round_robin

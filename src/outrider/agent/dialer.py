@@ -71,8 +71,9 @@ class Shows(Protocol):
 class Dialer:
     """Keeps a tunnel open, and one to each replica of the server once these are known.
 
-    `opened` and `gone` hear of each tunnel. `now` must be the loop's time, which tunnels use, too. A tunnel that
-    lasted `settled` seconds makes the next redial quick again.
+    `opened` and `gone` hear of each tunnel, `refused` of status and body of each refusal. `now` must be the loop's time, which tunnels use, too. A tunnel that
+    lasted `settled` seconds makes the next redial quick again; of one that lasted less, each second is one less
+    to wait, so that only a server that breaks tunnels as fast as they come is dialled ever more seldom.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Dialer:
         opened: Callable[[Tunnel], None],
         gone: Callable[[Tunnel], None],
         now: Callable[[], float],
+        refused: Callable[[int, bytes], None] = lambda status, body: None,
         backoff: Backoff | None = None,
         replicas: Replicas | None = None,
         settled: float = 10.0,
@@ -95,6 +97,7 @@ class Dialer:
         self._dial = dial
         self._opened = opened
         self._gone = gone
+        self._hear_refusal = refused
         self._now = now
         self._backoff = backoff or Backoff(1.0, 30.0)
         self._replicas = replicas or Replicas()
@@ -165,6 +168,8 @@ class Dialer:
         status = error.status if isinstance(error, DialError) else 0
         if status != MET:
             self._context = None
+        if isinstance(error, DialError) and status:
+            self._hear_refusal(status, error.body)
         if self._open:
             # Only a search for another replica: what is wrong with the server itself shows at the tunnels.
             log.debug("no further tunnel to %s: %s", self._settings.server, error)
@@ -228,6 +233,8 @@ class Dialer:
         now = self._now()
         if now - since >= self._settled:
             self._backoff.reset()
+        else:
+            self._backoff.earn(now - since)
         if self._open:
             return self._seek()
         self._alone_since = now

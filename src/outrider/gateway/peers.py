@@ -4,7 +4,8 @@ import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import aiofastnet
@@ -92,18 +93,108 @@ class PeerReplica:
         _notice_death(transport)
         return cast(UpstreamConnection, connection)
 
+    def open(self, request: Request, claim: bytes, responder: Responder) -> Upstream:
+        """Forwards a request; `claim` as `ForwardedClaim` expects it."""
+        self.forwarded += 1
+        return self.pool.open(request, claim, responder)
+
 
 class PeerRoute(Backend):
-    """One cluster, through one peer."""
+    """One cluster, through the peers that hold a tunnel to it: one after the other, until one can be reached."""
 
-    def __init__(self, peer: PeerReplica, cluster: str) -> None:
-        self._peer = peer
+    def __init__(self, peers: Sequence[PeerReplica], cluster: str) -> None:
+        self._peers = peers
         self._cluster = cluster.encode("ascii")
 
     def open(self, request: Request, claim: bytes, responder: Responder) -> Upstream:
         """Forwards a request."""
-        self._peer.forwarded += 1
-        return self._peer.pool.open(request, self._cluster + b" " + claim, responder)
+        claim = self._cluster + b" " + claim
+        if len(self._peers) == 1:
+            return self._peers[0].open(request, claim, responder)
+        return Attempts(self._peers, request, claim, responder)
+
+
+class Attempts(Upstream, Responder):
+    """A forwarded request that the next holder gets when one refused it, as long as no byte of its body left."""
+
+    def __init__(
+        self, peers: Sequence[PeerReplica], request: Request, claim: bytes, responder: Responder
+    ) -> None:
+        self._peers = deque(peers)
+        self._request = request
+        self._claim = claim
+        self._responder = responder
+        self._began = self._finished = self._paused = False
+        self._upstream: Upstream | None = None
+        self._try()
+
+    def _try(self) -> None:
+        upstream = self._peers.popleft().open(self._request, self._claim, self)
+        if self._finished:
+            upstream.finish()
+        if self._paused:
+            upstream.pause()
+        self._upstream = upstream
+
+    # from the client
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Part of the body: what was sent is not kept, so the request stays with this peer."""
+        self._began = True
+        if self._upstream is not None:
+            self._upstream.send(data)
+
+    def finish(self) -> None:
+        """The body is complete."""
+        self._finished = True
+        if self._upstream is not None:
+            self._upstream.finish()
+
+    def reset(self) -> None:
+        """The request is given up."""
+        self._began = True
+        if self._upstream is not None:
+            self._upstream.reset()
+
+    def pause(self) -> None:
+        """The reader is slow."""
+        self._paused = True
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume(self) -> None:
+        """The reader has caught up."""
+        self._paused = False
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    # from the peer
+
+    def on_head(self, status: int, length: int, lines: bytes, body: bytes | memoryview, last: bool) -> None:
+        """The response's head."""
+        self._responder.on_head(status, length, lines, body, last)
+
+    def on_data(self, data: bytes | memoryview) -> None:
+        """Bytes of the body."""
+        self._responder.on_data(data)
+
+    def on_end(self, trailers: bytes) -> None:
+        """The response is complete."""
+        self._responder.on_end(trailers)
+
+    def on_reset(self, reason: str, *, refused: bool = False) -> None:
+        """Not reached: the next one."""
+        if refused and self._peers and not self._began:
+            return self._try()
+        return self._responder.on_reset(reason, refused=refused)
+
+    def pause_sending(self) -> None:
+        """Hold the request's body back."""
+        self._responder.pause_sending()
+
+    def resume_sending(self) -> None:
+        """More of the body is welcome."""
+        self._responder.resume_sending()
 
 
 class PeerTable:
@@ -140,11 +231,12 @@ class PeerTable:
                 self._holders.setdefault(cluster, []).append(self._peers[key])
 
     def find(self, cluster: str) -> PeerRoute | None:
-        """The way to a cluster through a peer that holds a tunnel to it."""
+        """The way to a cluster through the peers that hold a tunnel to it."""
         holders = self._holders.get(cluster)
         if not holders or not self._ready:
             return None
-        return next((PeerRoute(peer, cluster) for peer in holders if peer.usable), None)
+        usable = [peer for peer in holders if peer.usable]
+        return PeerRoute(usable, cluster) if usable else None
 
     def sweep(self) -> None:
         """Closes connections that nobody uses any more."""

@@ -38,6 +38,10 @@ class Backoff:
         self._ceiling = min(ceiling * self._factor, self._maximum)
         return ceiling * (1 - self._jitter * self._rand())
 
+    def earn(self, seconds: float) -> None:
+        """Something went well for so long: the next delay's bound is that much lower, ``initial`` at least."""
+        self._ceiling = max(self._initial, self._ceiling - seconds)
+
     def reset(self) -> None:
         """Start again from ``initial``; call it after a success."""
         self._ceiling = self._initial

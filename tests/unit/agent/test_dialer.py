@@ -111,7 +111,14 @@ class FakeRegistration:
         return {"X-API-Tunnel-Token": "stored" if refused else self._settings.tunnel_token()}
 
 
-def dialer(settings: AgentSettings, line: Line, trust: Trust | None = None) -> Dialer:
+def dialer(
+    settings: AgentSettings,
+    line: Line,
+    trust: Trust | None = None,
+    *,
+    backoff: Backoff | None = None,
+    settled: float = 0.05,
+) -> Dialer:
     return Dialer(
         settings,
         trust or FakeTrust(),
@@ -120,8 +127,8 @@ def dialer(settings: AgentSettings, line: Line, trust: Trust | None = None) -> D
         opened=line.open.append,
         gone=line.ended.append,
         now=asyncio.get_running_loop().time,
-        backoff=Backoff(0.001, 0.01),
-        settled=0.05,
+        backoff=backoff or Backoff(0.001, 0.01),
+        settled=settled,
     )
 
 
@@ -322,6 +329,32 @@ async def test_when_all_tunnels_are_gone_it_registers_nobody_as_met(
     other.close("")
     await until(lambda: line.open == [one, other, again])
     assert line.met[-1] == ""
+
+
+async def test_what_a_short_tunnel_lasted_counts_as_waiting(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    loop, tunnel = asyncio.get_running_loop(), FakeTunnel()
+    line = Line(*[DialError("no answer")] * 3, tunnel)
+    dialing = dialer(settings, line, backoff=Backoff(0.05, 10.0, jitter=0.0), settled=10.0)
+    running.append(asyncio.create_task(dialing.run()))
+    await until(lambda: line.open)
+    await asyncio.sleep(0.4)
+    tunnel.close("the replica died")
+    lost = loop.time()
+    await until(lambda: len(line.dialed) == 5)
+    assert loop.time() - lost < 0.2, "0.4 s would have been the next pause"
+
+
+async def test_a_server_that_breaks_every_tunnel_at_once_is_dialled_ever_more_seldom(
+    settings: AgentSettings, running: list[asyncio.Task[None]]
+) -> None:
+    line = Line(*[FakeTunnel() for _ in range(50)])
+    line.before = lambda tunnel: tunnel.close("crash")
+    dialing = dialer(settings, line, backoff=Backoff(0.02, 10.0, jitter=0.0), settled=10.0)
+    running.append(asyncio.create_task(dialing.run()))
+    await asyncio.sleep(0.5)
+    assert len(line.dialed) < 8
 
 
 async def test_a_search_makes_one_connection_a_dial(

@@ -417,19 +417,6 @@ async def test_a_peer_that_cannot_be_reached_is_not_asked_for_a_while(
     await until(lambda: pair.table.find("c-1") is not None)
 
 
-async def test_of_two_holders_the_one_that_answers_is_asked(pair: Pair, free_port: int) -> None:
-    dead = Peer(replica="dead", address=f"127.0.0.1:{free_port}", clusters=("c-1",))
-    alive = Peer(replica="b", address=f"127.0.0.1:{pair.port}", clusters=("c-1",))
-    pair.table.follow(Peers(replica="a", others=(dead, alive)))
-    first, _ = pair.ask()
-    await first.end()
-    assert first.refused
-    second, _ = pair.ask()
-    (await pair.taken()).answer(b"x")
-    await second.end()
-    assert second.status == 200
-
-
 async def test_streams_survive_a_peer_that_is_taken_for_dead(pair: Pair) -> None:
     client, _ = pair.ask()
     call = await pair.taken()
@@ -541,3 +528,62 @@ async def test_an_agent_is_sent_on_by_a_replica_that_it_has_met(met: bytes, refu
     assert taken == ([early] if refused else [early, handshake])
     assert handshake.answers == ([409] if refused else [])
     await peering.close()
+
+
+# more than one holder
+
+
+def with_a_dead_holder(pair: Pair) -> None:
+    """`dead` is asked first, and refuses connections."""
+    dead = Peer(replica="dead", address="127.0.0.1:1", clusters=("c-1",))
+    alive = Peer(replica="b", address=f"127.0.0.1:{pair.port}", clusters=("c-1",))
+    pair.table.follow(Peers(replica="a", others=(dead, alive)))
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"websocket"])
+async def test_a_request_that_meets_a_dead_holder_goes_to_the_next_one(pair: Pair, upgrade: bytes) -> None:
+    with_a_dead_holder(pair)
+    client, upstream = pair.ask(upgrade=upgrade)
+    upstream.finish()
+    upstream.pause()
+    call = await pair.taken()
+    upstream.resume()
+    assert call.claim == CLAIM
+    call.answer(b"alive")
+    await client.end()
+    assert (client.status, bytes(client.body)) == (200, b"alive")
+    pair.ask()
+    await pair.taken(2)
+    assert set(pair.table.values()) == {
+        'outrider_gateway_forwarded_requests_total{replica="dead"}',
+        'outrider_gateway_forwarded_requests_total{replica="b"}',
+    }
+    assert sum(pair.table.values().values()) == 3, "the second request did not try the dead one again"
+
+
+async def test_a_request_whose_body_is_on_its_way_is_not_sent_again(pair: Pair) -> None:
+    with_a_dead_holder(pair)
+    client, upstream = pair.ask(b"POST /api HTTP/1.1\r\n", length=4)
+    upstream.send(b"body")
+    await client.end()
+    assert (client.refused, "cannot be reached" in client.reset) == (True, True)
+    assert pair.cluster.calls == []
+
+
+async def test_a_request_that_was_given_up_tries_nobody_else(pair: Pair) -> None:
+    with_a_dead_holder(pair)
+    client, upstream = pair.ask()
+    upstream.reset()
+    await asyncio.sleep(0.1)
+    assert pair.cluster.calls == []
+    assert not client.done.is_set()
+
+
+async def test_when_no_holder_can_be_reached_the_last_reason_is_told(pair: Pair) -> None:
+    dead = [Peer(replica=f"d{n}", address="127.0.0.1:1", clusters=("c-1",)) for n in range(3)]
+    pair.table.follow(Peers(replica="a", others=tuple(dead)))
+    client, _ = pair.ask()
+    await client.end()
+    assert client.refused
+    assert "cannot be reached" in client.reset
+    assert pair.table.find("c-1") is None, "all are suspect"

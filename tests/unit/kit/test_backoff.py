@@ -12,6 +12,15 @@ def test_it_doubles_up_to_its_maximum_and_starts_again_after_reset() -> None:
     assert backoff.next() == 1
 
 
+def test_what_lasted_lowers_the_bound_but_not_below_the_first() -> None:
+    backoff = Backoff(1, 30, jitter=0)
+    assert [backoff.next() for _ in range(3)] == [1, 2, 4]
+    backoff.earn(5)
+    assert backoff.next() == 3
+    backoff.earn(100)
+    assert backoff.next() == 1
+
+
 def test_full_jitter_uses_the_whole_range() -> None:
     draws = iter([0.0, 0.5, 0.999])
     backoff = Backoff(4, 100, rand=lambda: next(draws))
