@@ -9,51 +9,27 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests.e2e.conftest import until
-from tests.support.door import Answer, Door, basic
+from tests.support.door import Door, basic
 from tests.support.instance import Instance
 from tests.support.kubectl import Kubectl
+from tests.support.people import LOGIN, PASSWORD, People, Person, grant, same
 
-LOGIN = "/v3-public/localProviders/local?action=login"
-PASSWORD = "correct horse battery"
 UNKNOWN = "c-zzzzz"
 SOON = 2.0
 """Seconds in which a revocation must be effective everywhere."""
 
 
-@dataclass
-class Person:
-    """A user who has signed in: user name, object name, and the door with the session's token."""
-
-    username: str
-    name: str
-    door: Door
-
-
 @pytest.fixture
-def person(admin: Door, door: Door) -> Iterator[Callable[[], Person]]:
+def person(admin: Door) -> Iterator[Callable[[], Person]]:
     """Makes users without any rights, signed in."""
-    made: list[str] = []
-
-    def make() -> Person:
-        username = f"jane-{uuid4().hex[:6]}"
-        body = {"type": "user", "username": username, "password": PASSWORD, "name": "Jane"}
-        created = admin.post("/v3/users", body)
-        assert created.status == 201, created.body
-        made.append(created.json()["id"])
-        session = door.post(LOGIN, {"username": username, "password": PASSWORD})
-        assert session.status == 201, session.body
-        return Person(username, made[-1], door.with_token(session.json()["token"]))
-
-    yield make
-    for name in made:
-        admin.request("DELETE", f"/v3/users/{name}")
+    people = People(admin)
+    yield people
+    people.drop()
 
 
 class Watch:
@@ -104,11 +80,6 @@ def watching() -> Iterator[Callable[[Door, str], Watch]]:
 
 def reach(first: dict[str, Any]) -> str:
     return f"/k8s/clusters/{first['id']}/api/v1/namespaces/default/configmaps"
-
-
-def same(one: Answer, other: Answer) -> bool:
-    stable = [[(n, v) for n, v in answer.headers if n.lower() != "date"] for answer in (one, other)]
-    return one.status == other.status and one.body == other.body and stable[0] == stable[1]
 
 
 # signing in
@@ -307,16 +278,6 @@ def test_who_may_nothing_cannot_tell_a_cluster_from_none(
     assert refused.body.replace(first["id"].encode(), UNKNOWN.encode()) == nowhere.body
     assert one.door.get(f"/v3/clusters/{first['id']}").status in {403, 404}
     assert [row["id"] for row in one.door.get("/v3/users").json()["data"]] == [one.name]
-
-
-def grant(management: Kubectl, direct: Kubectl, user: str, cluster: str, namespace: str) -> None:
-    """Lets a user see one cluster, and read one namespace in it."""
-    rule = ("--verb=get", "--resource=clusters.management.cattle.io", f"--resource-name={cluster}")
-    management("create", "clusterrole", f"see-{user}", *rule)
-    management("create", "clusterrolebinding", f"see-{user}", f"--clusterrole=see-{user}", f"--user={user}")
-    direct(
-        "--namespace", namespace, "create", "rolebinding", "reader", "--clusterrole=view", f"--user={user}"
-    )
 
 
 def test_rights_decide_what_is_reached_and_end_at_once(

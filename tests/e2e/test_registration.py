@@ -6,8 +6,6 @@ import base64
 import json
 import re
 import secrets
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,9 +17,10 @@ from outrider.kit import yaml
 from tests.e2e.conftest import until
 from tests.support.door import Door
 from tests.support.kubectl import Kubectl, KubectlFailed
+from tests.support.raw_client import ended
+from tests.support.records import GROUP, Record, connect, plain
 
 REFUSED = {400, 404}  # the contract's two forms of the URL differ in this
-GROUP = "management.cattle.io"
 HOSTILE = [
     'a"b\nkind: Secret',
     "yes",
@@ -41,46 +40,6 @@ def door(door: Door) -> Door:
     return door.come_from(f"127.0.{secrets.randbelow(250) + 1}.{secrets.randbelow(250) + 1}")
 
 
-class Record:
-    """A cluster that was made for one test, and its registration tokens."""
-
-    def __init__(self, management: Kubectl, spec: dict[str, Any]) -> None:
-        self._management = management
-        body = {
-            "apiVersion": f"{GROUP}/v3",
-            "kind": "Cluster",
-            "metadata": {"generateName": "c-"},
-            "spec": spec,
-        }
-        self.id: str = management.json("create", "-f", "-", stdin=json.dumps(body))["metadata"]["name"]
-
-    def token(self, registration: str = "default-token") -> str:
-        """The clear token of a registration; empty while there is none."""
-        secret = self._management.attempt(
-            "--namespace", self.id, "get", "secret", f"crt-token-{registration}", "--output=json"
-        )
-        return plain(json.loads(secret.stdout)["data"]["token"]) if secret.returncode == 0 else ""
-
-    def register(self, name: str, **spec: Any) -> str:
-        """Makes a registration and returns its token."""
-        body = {
-            "apiVersion": f"{GROUP}/v3",
-            "kind": "ClusterRegistrationToken",
-            "metadata": {"name": name, "namespace": self.id},
-            "spec": {"clusterName": self.id, **spec},
-        }
-        self._management("create", "-f", "-", stdin=json.dumps(body))
-        return until(lambda: self.token(name), 10)
-
-    def delete(self, name: str) -> None:
-        """Deletes a registration."""
-        self._management("--namespace", self.id, "delete", f"clusterregistrationtokens.{GROUP}", name)
-
-    def drop(self) -> None:
-        """Deletes the cluster."""
-        self._management("delete", f"clusters.{GROUP}", self.id, "--wait=false", "--ignore-not-found")
-
-
 @pytest.fixture
 def record(management: Kubectl) -> Iterator[Callable[..., Record]]:
     """Makes cluster records."""
@@ -95,10 +54,6 @@ def record(management: Kubectl) -> Iterator[Callable[..., Record]]:
     yield make
     for one in made:
         one.drop()
-
-
-def plain(text: str) -> str:
-    return base64.b64decode(text).decode()
 
 
 def objects(manifest: bytes) -> dict[tuple[str, str], dict[str, Any]]:
@@ -289,48 +244,6 @@ def test_the_api_shows_commands_with_the_token(
 
 
 # tunnels
-
-
-def connect(door: Door, token: str, **cluster: str) -> tuple[int, ssl.SSLSocket]:
-    """Dials as an agent does; returns the status of the handshake and the connection."""
-    authority = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").decode()
-    params = {"cluster": {"address": "10.43.0.1:443", "token": "t", "caCert": authority} | cluster}
-    lines = [
-        "GET /v3/connect/register HTTP/1.1",
-        f"Host: {door.host}",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(b'0123456789abcdef').decode()}",
-        f"X-API-Tunnel-Params: {base64.b64encode(json.dumps(params).encode()).decode()}",
-    ]
-    if token:
-        lines.append(f"X-API-Tunnel-Token: {token}")
-    stream = door.socket()
-    stream.settimeout(10)
-    stream.sendall("\r\n".join([*lines, "", ""]).encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += stream.recv(4096)
-    status = int(answer.split()[1])
-    if status != 101:
-        stream.close()
-    return status, stream
-
-
-def ended(stream: socket.socket, seconds: float) -> bool:
-    """Whether the other side ends the connection in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        stream.settimeout(max(0.05, deadline - time.monotonic()))
-        try:
-            if not stream.recv(65536):
-                return True
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-    return False
 
 
 def test_who_may_open_a_tunnel(record: Callable[..., Record], door: Door) -> None:

@@ -153,6 +153,8 @@ def _take_upgrade(exchange: Exchange, upgrade: bytes, version: str) -> None:
 
 
 def _take_cookie(exchange: Exchange, cookie: bytes) -> None:
+    if len(cookie) > MAX_CREDENTIAL:
+        raise Refused(answers.status(431, "the request's cookies are too large"))
     exchange.cookie = cookie
     if exchange.credential:
         return

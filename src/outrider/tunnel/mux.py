@@ -150,7 +150,8 @@ class Mux(WSListener):
             self._on_message_part(kind, payload)
         elif base == frames.OPEN:
             self.on_open(number, kind & frames.FIN, payload)
-        # Anything else speaks of a stream that has just ended here: both sides may end one at the same time.
+        else:
+            self.on_late(number)
 
     def _on_message_part(self, kind: int, payload: memoryview) -> None:
         self._message.append(bytes(payload))
@@ -174,6 +175,9 @@ class Mux(WSListener):
     def on_open(self, number: int, fin: int, payload: memoryview) -> None:
         """The peer opens a stream."""
         raise frames.FrameError("this end accepts no requests")
+
+    def on_late(self, number: int) -> None:
+        """A frame speaks of a stream that has just ended here: both sides may end one at the same time."""
 
     def on_message(self, body: bytes) -> None:
         """A control message has arrived."""

@@ -201,3 +201,11 @@ class ServerSession(Mux):
         kind = frames.OPEN | FIN if request.length == 0 and not request.upgrade else frames.OPEN
         self.send_frame(kind, number, frames.opening(claim, request))
         return stream
+
+    def on_late(self, number: int) -> None:
+        """A frame of a stream that is over; raises FrameError for one that was never opened.
+
+        Numbers come again after 2³² requests: whatever is less than half of them ahead is yet to come (RFC 1982).
+        """
+        if 0 < (number - self._next) & MAX_STREAM <= MAX_STREAM // 2:
+            raise FrameError("a frame speaks of a stream that was never opened")

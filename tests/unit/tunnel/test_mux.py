@@ -185,10 +185,21 @@ class TestProtocolErrors:
 
     @pytest.mark.parametrize("kind", [frames.DATA, frames.WINDOW, frames.RESET, frames.HEAD, frames.TRAILERS])
     async def test_frames_of_streams_that_are_over_are_ignored(self, tunnel: Tunnel, kind: int) -> None:
-        feed(tunnel.server, frame(kind, 99, b"whatever"))
-        feed(tunnel.agent, frame(kind, 99, b"whatever"))
+        for number, last in ((99, 99), (99, 2000), (0xFFFFFFFF, 3)):
+            tunnel.server._next = last
+            feed(tunnel.server, frame(kind, number, b"whatever"))
+            feed(tunnel.agent, frame(kind, number, b"whatever"))
         assert not tunnel.down.closes
         assert not tunnel.up.closes
+
+    @pytest.mark.parametrize("kind", [frames.DATA, frames.WINDOW, frames.RESET, frames.HEAD, frames.TRAILERS])
+    @pytest.mark.parametrize(("number", "last"), [(1, 0), (99, 98), (5, 0xFFFFFFFE)])
+    async def test_frames_of_streams_that_were_never_opened_end_the_tunnel(
+        self, tunnel: Tunnel, kind: int, number: int, last: int
+    ) -> None:
+        tunnel.server._next = last
+        feed(tunnel.server, frame(kind, number, b"whatever"))
+        assert tunnel.down.closes[0][0] is WSCloseCode.PROTOCOL_ERROR
 
 
 class TestHeadsThatMustNotPass:

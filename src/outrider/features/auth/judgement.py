@@ -150,8 +150,12 @@ def _group_name(principal: Principal) -> str:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Kubernetes gives meaning to the name: no provider may hand out `system:masters`."""
-    return name.strip().lower().startswith("system:")
+    """Whether Kubernetes gives meaning to the name: no provider may hand out `system:masters`.
+
+    The name counts with and without its provider's scheme, so that nobody need ask who takes it off, and where.
+    """
+    bare = name.strip().lower()
+    return bare.startswith("system:") or bare.rpartition("://")[2].strip().startswith("system:")
 
 
 def parse_time(text: str | None) -> datetime | None:

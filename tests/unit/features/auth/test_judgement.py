@@ -191,3 +191,20 @@ def test_nonsense_is_no_time(text):
 def test_times_have_a_zone():
     assert parse_time("2030-01-01T00:00:00Z") == NOW
     assert parse_time("2030-01-01T00:00:00") == NOW
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "system:masters",
+        "System:Masters",
+        " system:nodes",
+        "local://system:masters",
+        "okta_group://system:x",
+        "a://b:// system:y",
+    ],
+)
+def test_reserved_names_with_and_without_a_scheme(name):
+    assert is_reserved(name)
+    assert not is_reserved("okta_group://devs")
+    assert not is_reserved("the-system:masters")
