@@ -299,6 +299,7 @@ def many_people(stage: Stage) -> list[str]:
     return names
 
 
+@pytest.mark.long
 def test_a_killed_applier_is_replaced_in_the_middle_of_its_work(
     stage: Stage, spare: SpareAgent, many_people: list[str]
 ) -> None:
@@ -383,6 +384,7 @@ class Versions:
                 self.seen.append((wanted.epoch, wanted.counter))
 
 
+@pytest.mark.long
 def test_a_leader_that_stood_still_changes_nothing(stage: Stage, pull_secrets: dict[str, str]) -> None:
     plane = stage.plane
     until(stage.agrees, 30)

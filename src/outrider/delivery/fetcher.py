@@ -88,8 +88,9 @@ class Fetcher:
         try:
             expand(part.data, part.digest)
         except PartError as error:
+            # Another line may do better; to this one a question at once would get the same answer
             log.warning("the server sent a bad part: %s", error)
-            self._give_up(fetch)
+            self._turn_away(fetch)
             return
         fetch.heard = True
         fetch.asked.discard(part.digest)
@@ -144,13 +145,19 @@ class Fetcher:
 
     def _give_up(self, fetch: _Fetch) -> None:
         """Try another line with the same set, or this one again from its first word."""
+        if self._turn_away(fetch):
+            return
         self._fetch = None
+        if fetch.line in self._heads:
+            self._heads[fetch.line] = None
+            fetch.line.send_message(encode(StateHello()))
+
+    def _turn_away(self, fetch: _Fetch) -> bool:
+        """Ask another line with the same set for the rest, if there is one."""
         others = [line for line, head in self._heads.items() if head == fetch.head and line is not fetch.line]
         if others:
             self._start(others[0], fetch.head)
-        elif fetch.line in self._heads:
-            self._heads[fetch.line] = None
-            fetch.line.send_message(encode(StateHello()))
+        return bool(others)
 
     def _hello(self) -> StateHello:
         kept = self._applier.kept

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from outrider.delivery.hand import Hand
+from outrider.delivery.index import Extra
 from outrider.kube.builtin import CONFIGMAPS, NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
@@ -66,6 +68,24 @@ async def test_a_value_that_both_want_is_not_fought_over(
     version = (await found(stranger, "a", namespace))["metadata"]["resourceVersion"]
     await asyncio.sleep(0.5)
     assert (await found(stranger, "a", namespace))["metadata"]["resourceVersion"] == version
+
+
+async def test_a_late_write_of_an_applier_that_stood_still_is_taken_back(
+    start: Start, downstream: Client, namespace: str
+) -> None:
+    """It has the same manager's name; what it wrote is told by the digest of the entry alone."""
+    running = start()
+    await running.apply(1, entry(config("a", namespace, k="1")))
+    await running.apply(2, entry(config("a", namespace, k="2")), entry(config("b", namespace, k="2")))
+    await asyncio.sleep(0.5)
+    late = Hand(downstream)
+    await late.apply(entry(config("a", namespace, k="1")))
+    await late.remove(entry(config("b", namespace)).ref, Extra("v1", False))
+
+    async def healed() -> bool:
+        return [(await found(downstream, name, namespace))["data"] for name in "ab"] == [{"k": "2"}] * 2
+
+    await until(healed, 5)
 
 
 async def test_a_deletion_that_a_finalizer_holds_up(start: Start, admin: Client, namespace: str) -> None:

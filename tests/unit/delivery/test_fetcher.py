@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from outrider.delivery.entries import Entry
 from outrider.delivery.fetcher import Fetcher
 from outrider.delivery.ledger import Kept
 from outrider.delivery.parts import compress, missing
+from outrider.kit.tasks import cancel_and_wait
 from outrider.tunnel.reports import (
     StateHead,
     StateHello,
@@ -166,6 +168,32 @@ def test_a_bad_part_is_not_taken() -> None:
     answer(fetcher, second, made)
     assert len(applier.offered) == 1
     fetcher.on_part(second, StatePart(digest="unasked", data=b""))
+
+
+async def test_a_server_that_goes_on_sending_a_bad_part_is_not_asked_all_the_time() -> None:
+    applier, tunnel, made = Applier(), Tunnel(), large("a")
+    fetcher = Fetcher(applier, patience=0.1)  # type: ignore[arg-type]
+    running = asyncio.create_task(fetcher.run())
+    fetcher.attach(tunnel)
+    fetcher.on_head(tunnel, made.head(1, 1))
+    bad = tunnel.asked()[0]
+    said = len(tunnel.sent)
+    fetcher.on_part(tunnel, StatePart(digest=bad, data=compress(b"[]")))
+    assert len(tunnel.sent) == said
+    answered = {bad}
+    while open_ := [digest for digest in tunnel.asked() if digest not in answered]:
+        answered.add(open_[0])
+        fetcher.on_part(tunnel, StatePart(digest=open_[0], data=compress(made.parts[open_[0]])))
+    assert applier.offered == []
+    # after a while it asks again from its first word, and then for the bad one alone
+    async with asyncio.timeout(5):
+        while tunnel.sent[-1] != StateHello():
+            await asyncio.sleep(0.01)
+    fetcher.on_head(tunnel, made.head(1, 1))
+    assert tunnel.sent[-1] == StateNeed(hash=made.hash, parts=(bad,))
+    fetcher.on_part(tunnel, StatePart(digest=bad, data=compress(made.parts[bad])))
+    assert len(applier.offered) == 1
+    await cancel_and_wait(running)
 
 
 def test_who_does_not_apply_fetches_nothing_until_it_does() -> None:
