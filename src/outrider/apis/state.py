@@ -176,8 +176,11 @@ def _messages(conditions: list[Condition]) -> str:
     return "; ".join(c.message or c.reason for c in conditions if c.message or c.reason)
 
 
-def state_of(obj: Mapping[str, Any], now: datetime) -> State:
-    """The state of an object of any kind, as plain values. What does not look like a condition is passed over."""
+def state_of(obj: Mapping[str, Any], now: datetime, *, settles: bool | None = None) -> State:
+    """The state of an object of any kind, as plain values. What does not look like a condition is passed over.
+
+    `settles`: a new object without conditions is initializing; None: if it is of a ``cattle.io`` group.
+    """
     try:
         metadata = msgspec.convert(obj.get("metadata") or {}, ObjectMeta)
     except msgspec.ValidationError:
@@ -193,7 +196,7 @@ def state_of(obj: Mapping[str, Any], now: datetime) -> State:
         now,
         active=active if isinstance(active, bool) else None,
         phase=phase.lower() if isinstance(phase, str) else "",
-        fresh_is_initializing=group.endswith("cattle.io") and "conditions" in held,
+        fresh_is_initializing=group.endswith("cattle.io") if settles is None else settles,
     )
 
 

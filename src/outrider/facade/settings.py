@@ -1,142 +1,166 @@
-"""`/v3/settings`: read and written as the user (contract, auth-and-rbac §6.1)."""
+"""Settings and features in `/v3`, read and written as the user (contract, auth-and-rbac §6)."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from outrider.apis.management.setting import SETTINGS, Setting
+from outrider.apis.management.feature import FEATURES
+from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.settings import BY_NAME, PUBLIC_NAMES
-from outrider.apis.norman import NormanError
-from outrider.features.auth.requests import base_url, body_of, caller_of
+from outrider.apis.norman import NormanError, Unauthenticated
+from outrider.apis.views.call import Call
+from outrider.apis.views.view import Access, Field, Hooks, Json, Proceed, View
 from outrider.features.auth.settings import AuthSettings
-from outrider.features.auth.views import answer, collection, matches, resource_view
+from outrider.kube.builtin import plain
 from outrider.kube.client import Client
 from outrider.kube.errors import Forbidden, NotFound
-from outrider.kube.meta import ObjectMeta
-from outrider.link.claims import claim_of
+from outrider.kube.meta import ObjectKey
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_READ = Field(access=Access.READ)
+_PLAIN = plain(SETTINGS)
 
 
-class SettingBody(msgspec.Struct):
-    """What is written: a value, and for a new setting its name."""
+class VisibleSettings:
+    """The settings as the user may see them, the public ones as everybody may.
 
-    value: str | None = None
-    name: str = ""
-    id: str = ""
+    A name that this server does not know may be written too: clients keep their own here. Deleting one that it
+    knows brings its default back. `client` is the server's own and reads nothing but public ones.
+    """
 
-
-class SettingRoutes:
-    """The settings. A name that this server does not know may be written too: clients keep their own here."""
-
-    def __init__(self, client: Client, settings: AuthSettings) -> None:
+    def __init__(self, client: Client, effective: AuthSettings) -> None:
         self._client = client
-        self._settings = settings
+        self._effective = effective
 
-    def routes(self) -> list[Route]:
-        """The routes."""
-        return [
-            Route("/v3/settings", self.list_all, methods=["GET"]),
-            Route("/v3/settings", self.create, methods=["POST"]),
-            Route("/v3/settings/{name}", self.get, methods=["GET"]),
-            Route("/v3/settings/{name}", self.put, methods=["PUT"]),
-            Route("/v3/settings/{name}", self.reset, methods=["DELETE"]),
-        ]
-
-    async def list_all(self, request: Request) -> Response:
-        """GET /v3/settings: what the user may see; the public ones without sign-in."""
-        rows = [self._view(request, setting) for setting in await self._visible(request)]
-        kept = [row for row in rows if matches(row, request.query_params.multi_items())]
-        return answer(collection("setting", "settings", kept, base=base_url(request)))
-
-    async def _visible(self, request: Request) -> list[Setting]:
-        identity = claim_of(request.scope).identity
-        if identity is not None:
+    async def list(self, call: Call) -> Sequence[Json]:
+        """What the user may see."""
+        if call.user:
             try:
-                return (await self._client.as_user(identity).list(SETTINGS)).items
+                return (await call.client.list(_PLAIN)).items
             except Forbidden:
                 pass
-        stored = (await self._client.list(SETTINGS)).items
-        return [setting for setting in stored if setting.metadata.name in PUBLIC_NAMES]
+        stored = (await self._client.list(_PLAIN)).items
+        return [setting for setting in stored if setting["metadata"]["name"] in PUBLIC_NAMES]
 
-    async def get(self, request: Request) -> Response:
-        """GET /v3/settings/<name>"""
-        name = _name(request.path_params["name"])
-        client = self._client if name in PUBLIC_NAMES else self._as_caller(request)
-        setting = await client.get_or_none(SETTINGS, name)
-        if setting is None:
-            if name not in BY_NAME:
-                raise NormanError(404, f"setting {name} not found")
-            setting = Setting(metadata=ObjectMeta(name=name))
-        return answer(self._view(request, setting))
+    async def get(self, call: Call, key: ObjectKey) -> Json:
+        """One setting; one that is known is there even when it is not stored."""
+        name = _checked(key.name)
+        if not call.user and name not in PUBLIC_NAMES:
+            raise Unauthenticated
+        client = self._client if name in PUBLIC_NAMES else call.client
+        stored = await client.get_or_none(_PLAIN, name)
+        if stored is None and name not in BY_NAME:
+            raise NormanError(404, f"setting {name} not found")
+        return stored if stored is not None else {"metadata": {"name": name}}
 
-    async def put(self, request: Request) -> Response:
-        """PUT /v3/settings/<name>: creates the setting where there is none."""
-        client, name = self._as_caller(request), _name(request.path_params["name"])
-        body = await body_of(request, SettingBody)
-        if body.value is None:
-            raise NormanError(422, "a setting needs a value", code="MissingRequired", field="value")
+    async def create(self, call: Call, draft: Json) -> Json:
+        """A new setting."""
+        name, value = _checked(draft["metadata"].get("name", "")), _text(draft.get("value") or "")
         self._check_writable(name)
-        change = {"value": body.value, "customized": body.value != ""}
+        content = {"metadata": {"name": name}, "value": value, "customized": value != ""}
+        return await call.client.create(_PLAIN, content)
+
+    async def update(self, call: Call, old: Json, patch: Json) -> Json:
+        """A new value; creates the setting where there is none."""
+        name, value = _checked(old["metadata"]["name"]), _text(patch.get("value"))
+        self._check_writable(name)
+        change = {"value": value, "customized": value != ""}
         try:
-            setting = await client.patch(SETTINGS, name, change)
+            return await call.client.patch(_PLAIN, name, change)
         except NotFound:
-            setting = await client.create(SETTINGS, {"metadata": {"name": name}, **change})
-        return answer(self._view(request, setting, written=body.value))
+            return await call.client.create(_PLAIN, {"metadata": {"name": name}, **change})
 
-    async def create(self, request: Request) -> Response:
-        """POST /v3/settings"""
-        client, body = self._as_caller(request), await body_of(request, SettingBody)
-        name, value = _name(body.name or body.id), body.value or ""
-        self._check_writable(name)
-        setting = await client.create(
-            SETTINGS, {"metadata": {"name": name}, "value": value, "customized": value != ""}
-        )
-        return answer(self._view(request, setting, written=value), 201)
-
-    async def reset(self, request: Request) -> Response:
-        """DELETE /v3/settings/<name>: back to the default; a setting that has none goes."""
-        client, name = self._as_caller(request), _name(request.path_params["name"])
+    async def delete(self, call: Call, old: Json) -> Json | None:
+        """Back to the default; a setting that has none goes."""
+        name = old["metadata"]["name"]
         self._check_writable(name)
         if name in BY_NAME:
-            await client.patch(SETTINGS, name, {"value": "", "customized": False})
+            await call.client.patch(_PLAIN, name, {"value": "", "customized": False})
         else:
-            await client.delete(SETTINGS, name)
-        return Response(status_code=204)
+            await call.client.delete(_PLAIN, name)
+        return None
 
-    def _as_caller(self, request: Request) -> Client:
-        return self._client.as_user(caller_of(request).identity)
+    def allows(self, call: Call, verb: str, key: ObjectKey | None) -> bool:
+        """Reading what is public, else what the rights say; nothing writes what is locked."""
+        rights, group, plural = call.rights, SETTINGS.group, SETTINGS.plural
+        if verb in ("get", "list") and (key is None or key.name in PUBLIC_NAMES):
+            return True
+        if key is None:
+            return rights.allows_some(verb, group, plural)
+        if verb not in ("get", "list") and self._refusal(key.name):
+            return False
+        # a reset is a change, for those that have a default
+        needed = "patch" if verb == "delete" and key.name in BY_NAME else verb
+        return rights.allows(needed, group, plural, name=key.name)
+
+    def shown(self, setting: Json, _: Call) -> Json:
+        """The value in effect and where it comes from."""
+        name = setting["metadata"]["name"]
+        known = BY_NAME.get(name)
+        default = setting.get("default") or (known.default if known is not None else "")
+        chosen = setting.get("value") or ""
+        if self._effective.is_locked(name):
+            value, source = self._effective.text(name), "env"
+        else:
+            value, source = chosen or default, "db" if chosen else "default"
+        return {"value": value, "default": default, "customized": source == "db", "source": source}
 
     def _check_writable(self, name: str) -> None:
-        if self._settings.is_locked(name):
-            raise NormanError(
-                403, f"setting {name} is set by the server's environment: change it there", field="value"
-            )
+        refusal = self._refusal(name)
+        if refusal:
+            raise NormanError(403, f"readOnly: {refusal}", field="value")
+
+    def _refusal(self, name: str) -> str:
+        if self._effective.is_locked(name):
+            return f"setting {name} is set by the server's environment: change it there"
         if name in BY_NAME and BY_NAME[name].computed:
-            raise NormanError(403, f"setting {name} is computed by the server", field="value")
-
-    def _view(self, request: Request, setting: Setting, *, written: str | None = None) -> dict[str, Any]:
-        name = setting.metadata.name
-        known = BY_NAME.get(name)
-        default = setting.default or (known.default if known is not None else "")
-        if self._settings.is_locked(name):
-            value, source = self._settings.text(name), "env"
-        else:
-            chosen = setting.value if written is None else written
-            value, source = chosen or default, "db" if chosen else "default"
-        return resource_view(setting, "setting", "settings", base_url(request)) | {
-            "value": value,
-            "default": default,
-            "customized": source == "db",
-            "source": source,
-        }
+            return f"setting {name} is computed by the server"
+        return ""
 
 
-def _name(name: str) -> str:
+def setting_views(client: Client, effective: AuthSettings) -> list[View]:
+    """The views of settings and features. `client` is the server's own."""
+    store = VisibleSettings(client, effective)
+    return [
+        View(
+            kind=SETTINGS,
+            type="setting",
+            plural="settings",
+            fields={
+                "value": Field(required=False, absent=""),
+                **dict.fromkeys(("default", "customized", "source"), _READ),
+            },
+            store=store,
+            compute=store.shown,
+            hooks=Hooks(update=_need_value),
+            stateless=True,
+            public=True,
+            upserts=True,
+        ),
+        View(
+            kind=FEATURES,
+            type="feature",
+            plural="features",
+            fields={"value": Field(type="boolean"), "lockedValue": _READ},
+            methods=frozenset({"GET", "PUT"}),
+            stateless=True,
+        ),
+    ]
+
+
+async def _need_value(_: Call, __: Json, ___: Json, body: Json, proceed: Proceed) -> Json:
+    if body.get("value") is None:
+        raise NormanError(422, "a setting needs a value", code="MissingRequired", field="value")
+    return await proceed({"value": body["value"]})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise NormanError(422, "the value of a setting is text", code="InvalidFormat", field="value")
+    return value
+
+
+def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise NormanError(422, "this is no name of a setting", code="InvalidCharacters", field="name")
     return name

@@ -12,6 +12,11 @@ def untyped(group: str, version: str, plural: str, kind: str, *, namespaced: boo
     )
 
 
+def plain(kind: Kind[Any]) -> Kind[dict[str, Any]]:
+    """Return the kind with its objects as plain dicts, so that nothing unknown is lost."""
+    return untyped(kind.group, kind.version, kind.plural, kind.kind, namespaced=kind.namespaced)
+
+
 NAMESPACES = untyped("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES = untyped("", "v1", "nodes", "Node", namespaced=False)
 PERSISTENTVOLUMES = untyped("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)

@@ -201,6 +201,17 @@ class Client:
         response = await self._send("PATCH", path, query, _encode(patch), content_type, accept=kind.accept())
         return kind.decode(response.body)
 
+    async def replace(self, kind: Kind[dict[str, Any]], obj: dict[str, Any]) -> dict[str, Any]:
+        """Put an object of plain values in the place of the stored one; raises Conflict when that has changed.
+
+        Typed objects are patched instead: what their type does not know would be lost.
+        """
+        body = kind.encode(obj)
+        path = kind.path(_required(kind.key(body).name), _namespace_of(kind, body))
+        query = {"fieldManager": self._field_manager}
+        response = await self._send("PUT", path, query, _encode(body), accept=kind.accept())
+        return kind.decode(response.body)
+
     async def delete(
         self,
         kind: Kind[T],

@@ -84,6 +84,10 @@ class Rights:
         rules = self._within.get(namespace, self.everywhere)
         return rules.allows(verb, group, resource, name)
 
+    def names(self, verb: str, group: str, resource: str, *, namespace: str = "") -> frozenset[str] | None:
+        """The names of the objects in a namespace that `verb` may be done to; None stands for every object."""
+        return self._within.get(namespace, self.everywhere).names(verb, group, resource)
+
     def allows_some(self, verb: str, group: str, resource: str) -> bool:
         """Whether `verb` may be done to any object, in any of the namespaces."""
         return any(

@@ -27,7 +27,11 @@ from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
 from outrider.facade.app import build_app
 from outrider.facade.metrics import MetricsRoute
-from outrider.facade.settings import SettingRoutes
+from outrider.facade.settings import setting_views
+from outrider.facade.v3.api import NormanApi
+from outrider.facade.v3.calls import Calls, LocalReach
+from outrider.facade.v3.places import Places, binding_informer
+from outrider.facade.v3.registry import Registry
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
@@ -84,7 +88,6 @@ class Control:
             ),
         )
         self._metrics = MetricsRoute(copies, self._auth.access)
-        self._settings = SettingRoutes(client, self._auth.settings)
         outlet = Outlet()
         self._clusters = clusters.build(
             client,
@@ -97,6 +100,13 @@ class Control:
             mint_token=self._mint,
             send=outlet.send,
         )
+        views = [
+            *self._clusters.views,
+            *self._auth.views,
+            *setting_views(client, self._auth.settings),
+        ]
+        calls = Calls(client, LocalReach(client), Places(manager.add_informer(binding_informer(client))))
+        self._norman = NormanApi(Registry(views), calls, clock)
         delivery = Delivery(
             client,
             self._transport,
@@ -179,7 +189,12 @@ class Control:
 
     def _web_server(self) -> uvicorn.Server:
         app = build_app(
-            [*self._auth.routes, *self._settings.routes(), *self._clusters.routes, self._metrics.route()],
+            [
+                *self._auth.routes,
+                *self._clusters.routes,
+                self._metrics.route(),
+                *self._norman.routes(),
+            ],
             version=lambda: f"v{__version__}",
             commit="",
             body_limit=lambda: self._auth.settings.size(BODY_LIMIT),

@@ -15,6 +15,7 @@ from outrider.apis.install import install
 from outrider.apis.management.cluster import CLUSTERS
 from outrider.apis.management.user import USERS, User
 from outrider.facade.app import build_app
+from outrider.facade.settings import setting_views
 from outrider.features.auth.passwords import Cost
 from outrider.features.auth.setup import AuthConfig, AuthFeature, build
 from outrider.kit.clock import SystemClock
@@ -26,6 +27,7 @@ from outrider.link.messages import Claim, Invalidate, Resolve, Verdict
 from outrider.runtime.informer import Informer
 from outrider.runtime.manager import Manager
 from tests.support.asgi import Answer, call, claim_from
+from tests.support.norman import norman
 
 ENVIRONMENT = {"CATTLE_BOOTSTRAP_PASSWORD": "bootstrap-secret-1"}
 BOOTSTRAP = ENVIRONMENT["CATTLE_BOOTSTRAP_PASSWORD"]
@@ -40,8 +42,12 @@ class Plane:
     def __init__(self, client: Client, feature: AuthFeature) -> None:
         self.client = client
         self.feature = feature
+        views = [*feature.views, *setting_views(client, feature.settings)]
         self.app = build_app(
-            feature.routes, version=lambda: "v2.13.0", commit="test", body_limit=lambda: 1024 * 1024
+            [*feature.routes, *norman(client, views).routes()],
+            version=lambda: "v2.13.0",
+            commit="test",
+            body_limit=lambda: 1024 * 1024,
         )
         self.invalidations: list[Invalidate] = []
 

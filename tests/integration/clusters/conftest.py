@@ -30,6 +30,7 @@ from outrider.link.claims import put_claim
 from outrider.link.messages import Admission, Admit, Claim, FromAgent, Message, SessionOpened, ToAgent
 from outrider.runtime.manager import Manager
 from outrider.tunnel.reports import ServerMessage, decode_server_message, encode
+from tests.support.norman import norman
 
 T = TypeVar("T")
 ADMIN = Identity(user="user-admin", groups=("system:authenticated", "test:admins"))
@@ -98,7 +99,10 @@ class Plane:
         self.client = client
         self.feature = feature
         self.sent = sent
-        self._app = Starlette(routes=list(feature.routes), exception_handlers=dict(HANDLERS))
+        self._app = Starlette(
+            routes=[*feature.routes, *norman(client, feature.views).routes()],
+            exception_handlers=dict(HANDLERS),
+        )
         self._numbers = itertools.count(1)
 
     async def call(

@@ -14,7 +14,8 @@ class Call:
     `client` acts as the user, in the cluster that the request is about. `rights` are what the user may do there,
     as far as it was looked at. `base` is scheme and host as the client sees them. `user` is the name of the user's
     object, `token` the one that the request came with (empty for HTTP Basic). `cluster` and `project` say which
-    root the request came through; they are empty at the management root.
+    root the request came through; they are empty at the management root. `problem` is what was wrong with the
+    credential of somebody who counts as anonymous (`Expired`), empty when there was none.
     """
 
     identity: Identity
@@ -26,3 +27,4 @@ class Call:
     remote: str = ""
     cluster: str = ""
     project: str = ""
+    problem: str = ""

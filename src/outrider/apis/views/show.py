@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,18 +14,19 @@ from outrider.apis.views.rights import Methods
 from outrider.apis.views.view import InCluster, Json
 from outrider.kube.meta import ObjectKey
 
+Linked = Callable[[str, ObjectKey], bool]
+"""Whether the user may follow a link of the object with a key."""
+
 _SECTIONS: Final = ENVELOPE | {SPEC, STATUS}
 
 
-def show(
-    form: Form, obj: Json, call: Call, *, methods: Methods, linked: Collection[str], now: datetime
-) -> Json:
-    """The resource of an object. `linked` are the collections that the user may follow a link to."""
+def show(form: Form, obj: Json, call: Call, *, methods: Methods, linked: Linked, now: datetime) -> Json:
+    """The resource of an object. `linked` says which of the view's links its user may follow."""
     view = form.view
     resource = form.absent | _fields(form, obj)
     resource |= _common(form, obj)
     if not view.stateless:
-        state = state_of(obj, now)
+        state = state_of(obj, now, settles=view.settles)
         resource |= {
             "state": state.name,
             "transitioning": state.norman_transitioning,
@@ -109,11 +110,11 @@ def milliseconds(moment: Any) -> int | None:
     return int((parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _links(form: Form, obj: Json, link: str, methods: Methods, linked: Collection[str]) -> dict[str, str]:
+def _links(form: Form, obj: Json, link: str, methods: Methods, linked: Linked) -> dict[str, str]:
     view, key = form.view, key_of(obj)
     links = {"self": link}
     if "PUT" in view.methods and methods.may_update(key):
         links["update"] = link
     if "DELETE" in view.methods and view.removable(obj) and methods.may_delete(key):
         links["remove"] = link
-    return links | {name: f"{link}/{name.lower()}" for name in view.links if name.lower() in linked}
+    return links | {name: f"{link}/{name.lower()}" for name in view.links if linked(name, key)}

@@ -47,7 +47,7 @@ def changes(form: Form, obj: Json, body: Json, *, replace: bool = False) -> Json
         if new != old:
             fields[column.stored] = merge_patch(old, new)
     patch: Json = (
-        {"metadata": metadata} if (metadata := _changed_metadata(obj, body, replace=replace)) else {}
+        {"metadata": metadata} if (metadata := _changed_metadata(form, obj, body, replace=replace)) else {}
     )
     if section == OWN:
         return patch | fields
@@ -112,12 +112,12 @@ def _metadata(form: Form, body: Json, namespace: str, creator: str) -> Json:
     return metadata
 
 
-def _changed_metadata(obj: Json, body: Json, *, replace: bool) -> Json:
+def _changed_metadata(form: Form, obj: Json, body: Json, *, replace: bool) -> Json:
     metadata = obj.get("metadata") or {}
     changed: Json = {}
     for name in ("labels", "annotations"):
         sent = _texts(body, name)
-        if sent is None and not replace:
+        if (sent is None and not replace) or not form.columns[name].takes(creating=False):
             continue
         old = metadata.get(name) or {}
         kept = {key: value for key, value in old.items() if _PROTECTED in key}

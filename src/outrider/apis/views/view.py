@@ -4,7 +4,7 @@ A feature makes its views in `setup.py` and hands them to whoever composes the s
 say follows from the kind: its schema, links and methods, filters, sorting, paging and state.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -75,7 +75,7 @@ class Invocation:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an action answers; without a body, the resource itself for an action on one. `cookies` go along."""
+    """What an action answers; without a body, the resource itself for an action on one."""
 
     body: Json | None = None
     status: int = 200
@@ -88,7 +88,8 @@ class Action:
 
     `run` gets the rights that it needs from `Invocation.call.client`; what it does with another identity it has
     to justify itself. `need` decides who is shown the action and who may call it (None: whoever sees the
-    object). `offered` looks at the object as stored: False hides the action.
+    object). `offered` looks at the object as stored: False hides the action. An `open` one may be called by
+    somebody whose credential is no longer good, or who has none.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Action:
     offered: Callable[[Json], bool] = lambda _: True
     input: str = ""
     output: str = ""
+    open: bool = False
 
 
 class Placement(Protocol):
@@ -151,7 +153,7 @@ class Store(Protocol):
     stored nowhere (principals). It then answers for what it shows.
     """
 
-    async def list(self, call: Call) -> list[Json]:
+    async def list(self, call: Call) -> Sequence[Json]:
         """What the user may see."""
 
     async def get(self, call: Call, key: ObjectKey) -> Json:
@@ -170,27 +172,30 @@ class Store(Protocol):
         """Whether the user may `list`, `create`; `get`, `update`, `delete` the one that `key` names."""
 
 
+Proceed = Callable[[Json], Awaitable[Json]]
+"""Stores a draft, or a merge patch, as the user; returns the object as stored."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What happens around a write, in this order. All may raise NormanError; nothing is undone for them.
+    """What happens around a write. A hook may raise NormanError, look at the resource as sent, change what is
+    stored, and do more before or after; what it does not hand to its last argument is not written.
 
-    `before_create` gets the draft of the object and the resource as sent, and returns the draft to store;
-    `after_create` gets what was stored and returns what is answered. `before_update` gets the stored object, the
-    merge patch and the resource as sent, and returns the patch. `before_delete` gets the stored object.
+    `create` gets the draft, the resource as sent, and how to go on; it returns the object to answer with.
+    `update` gets the object as stored, the merge patch, the resource as sent, and how to go on.
+    `delete` gets the object as stored, and how to go on, which returns what is left of it.
     """
 
-    before_create: Callable[[Call, Json, Json], Awaitable[Json]] | None = None
-    after_create: Callable[[Call, Json, Json], Awaitable[Json]] | None = None
-    before_update: Callable[[Call, Json, Json, Json], Awaitable[Json]] | None = None
-    before_delete: Callable[[Call, Json], Awaitable[None]] | None = None
-    after_delete: Callable[[Call, Json], Awaitable[None]] | None = None
+    create: Callable[[Call, Json, Json, Proceed], Awaitable[Json]] | None = None
+    update: Callable[[Call, Json, Json, Json, Proceed], Awaitable[Json]] | None = None
+    delete: Callable[[Call, Json, Callable[[], Awaitable[Json | None]]], Awaitable[Json | None]] | None = None
 
 
 def _nothing(_: Json, __: Call) -> Json:
     return {}
 
 
-async def _as_stored(_: Call, objects: list[Json]) -> list[Json]:
+async def _as_stored(_: Call, objects: Sequence[Json]) -> Sequence[Json]:
     return objects
 
 
@@ -219,6 +224,10 @@ class View:
         removable: whether one may be removed at all, whatever the user's rights.
         hooks: what happens around writes.
         stateless: the resource has no `state`.
+        settles: a new object without conditions is `initializing` for its first seconds.
+        public: somebody who has not signed in may read what the store shows them.
+        refusal: what somebody is told who has to sign in first.
+        upserts: a PUT to an id that is not there creates it.
     """
 
     kind: Kind[Any]
@@ -236,11 +245,15 @@ class View:
     links: tuple[str, ...] = ()
     opens: Context | None = None
     compute: Callable[[Json, Call], Json] = _nothing
-    prepare: Callable[[Call, list[Json]], Awaitable[list[Json]]] = _as_stored
+    prepare: Callable[[Call, Sequence[Json]], Awaitable[Sequence[Json]]] = _as_stored
     store: Store | None = None
     removable: Callable[[Json], bool] = lambda _: True
     hooks: Hooks = Hooks()
     stateless: bool = False
+    settles: bool = False
+    public: bool = False
+    refusal: str = ""
+    upserts: bool = False
 
     @property
     def is_flat(self) -> bool:

@@ -11,11 +11,11 @@ from outrider.apis.management.token import TOKENS
 from outrider.apis.norman import NormanError, retry_later
 from outrider.features.auth import cookies
 from outrider.features.auth.errors import AuthenticationFailed, Busy, TooManyAttempts, UserDisabled
-from outrider.features.auth.judgement import EXPIRED, token_ends
+from outrider.features.auth.judgement import EXPIRED
 from outrider.features.auth.login import LocalPasswords
 from outrider.features.auth.requests import NO_CREDENTIAL, base_url, body_of
 from outrider.features.auth.tokens import LOCAL_PROVIDER, IssuedToken, TokenIssuer
-from outrider.features.auth.views import answer, rfc3339, token_view
+from outrider.features.auth.views import answer, rfc3339, token_fields
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.link.claims import claim_of
@@ -142,9 +142,22 @@ class LoginRoutes:
         return await self._issuer.session(user, description=credentials.description)
 
     def _view(self, issued: IssuedToken, base: str) -> dict[str, object]:
-        view = token_view(issued.token, base=base, current="", now=self._clock.now(), idle_minutes=0)
-        ends = token_ends(issued.token, idle_minutes=0)
-        return view | {"token": issued.value, "expiresAt": rfc3339(ends)}
+        token = issued.token
+        name, created = token.metadata.name, token.metadata.creation_timestamp
+        return {
+            "type": "token",
+            "baseType": "token",
+            "id": name,
+            "name": name,
+            "created": rfc3339(created),
+            "createdTS": int(created.timestamp() * 1000) if created is not None else None,
+            "description": token.description,
+            "ttl": token.ttl,
+            "links": {"self": f"{base}/v3/tokens/{name}"},
+            "actions": {},
+            **token_fields(token, current="", now=self._clock.now(), idle_minutes=0),
+            "token": issued.value,
+        }
 
     async def logout(self, request: Request) -> Response:
         """POST /v1/logout: deletes the token of this request and clears the cookies."""
@@ -152,11 +165,19 @@ class LoginRoutes:
         if claim.identity is None and claim.code != EXPIRED:
             text = claim.message if claim.code else NO_CREDENTIAL
             return PlainTextResponse(text, 401)
-        if claim.token:
-            await self._client.delete_if_exists(TOKENS, claim.token)
         response = answer({})
-        cookies.clear(response)
+        for name, value in await self.sign_out(claim.token):
+            response.headers.append(name, value)
         return response
+
+    async def sign_out(self, token: str) -> tuple[tuple[str, str], ...]:
+        """Delete a token; returns the headers that make a browser forget it."""
+        if token:
+            await self._client.delete_if_exists(TOKENS, token)
+        cleared = Response()
+        cookies.clear(cleared)
+        named = (("set-cookie", value) for key, value in cleared.raw_headers if key == b"set-cookie")
+        return tuple((key, value.decode("latin-1")) for key, value in named)
 
     def _old_base(self, request: Request) -> str:
         if not self._v3_public():

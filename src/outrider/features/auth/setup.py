@@ -12,6 +12,7 @@ from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.token import TOKENS, Token
 from outrider.apis.management.user import USERS, User
 from outrider.apis.management.user_attribute import USER_ATTRIBUTES
+from outrider.apis.views.view import View
 from outrider.features.auth import settings as names
 from outrider.features.auth.access import AccessReviews
 from outrider.features.auth.arrival import Arrival
@@ -22,15 +23,15 @@ from outrider.features.auth.login import USERNAME_INDEX, LocalPasswords
 from outrider.features.auth.passwords import DEFAULT_COST, Cost, PasswordPool
 from outrider.features.auth.passwords import NAMESPACE as PASSWORDS_NAMESPACE
 from outrider.features.auth.reconcile_tokens import USER_INDEX, TokenReconciler, UserToTokens
-from outrider.features.auth.routes import auth_routes
 from outrider.features.auth.routes_login import LoginRoutes
-from outrider.features.auth.routes_tokens import TokenRoutes
-from outrider.features.auth.routes_users import UserRoutes
+from outrider.features.auth.routes_review import ReviewRoute
 from outrider.features.auth.service import VerdictLink
 from outrider.features.auth.settings import AuthSettings
 from outrider.features.auth.tokens import LOCAL_PROVIDER, TokenIssuer
 from outrider.features.auth.usage import TokenUsage
 from outrider.features.auth.verdicts import Sources, VerdictService
+from outrider.features.auth.view_tokens import OwnTokens, TokenViews
+from outrider.features.auth.view_users import UserViews
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, SECRETS
 from outrider.kube.client import Client
@@ -54,7 +55,7 @@ class AuthFeature:
     """What others get of this feature.
 
     `link` serves gateways with `verdicts` and `freshness`; `bootstrap` runs on the leader, before the feature is
-    of use; `issuer` mints tokens for kubeconfigs; `routes` go to the façade.
+    of use; `issuer` mints tokens for kubeconfigs; `routes` and `views` go to the façade.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class AuthFeature:
         access: AccessReviews,
         settings: AuthSettings,
         routes: list[Route],
+        views: list[View],
         pool: PasswordPool,
     ) -> None:
         self.verdicts = verdicts
@@ -80,6 +82,7 @@ class AuthFeature:
         self.access = access
         self.settings = settings
         self.routes = routes
+        self.views = views
         self._pool = pool
 
     def close(self) -> None:
@@ -142,18 +145,9 @@ def build(
         v3_public=lambda: _is_on(features, "v3-public"),
         clock=clock,
     )
-    token_routes = TokenRoutes(
-        client=client,
-        tokens=tokens,
-        users=users,
-        issuer=issuer,
-        verdicts=verdicts,
-        login=login,
-        arrival=arrival,
-        settings=settings,
-        clock=clock,
-    )
-    user_routes = UserRoutes(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
+    own = OwnTokens(client=client, tokens=tokens, users=users, issuer=issuer, arrival=arrival)
+    token_views = TokenViews(own=own, login=login, settings=settings, clock=clock)
+    user_views = UserViews(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
     heart = Heart(client, freshness, lambda: manager.synced, clock, interval=config.beat_interval)
     return AuthFeature(
         verdicts=verdicts,
@@ -164,7 +158,8 @@ def build(
         issuer=issuer,
         access=access,
         settings=settings,
-        routes=auth_routes(login, token_routes, user_routes),
+        routes=[*login.routes(), *ReviewRoute(verdicts).routes()],
+        views=[*user_views.views(), *token_views.views()],
         pool=pool,
     )
 

@@ -16,6 +16,7 @@ from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.user import USERS, User
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
+from outrider.apis.views.view import View
 from outrider.features.clusters.administrators import administrators
 from outrider.features.clusters.admission import Admissions
 from outrider.features.clusters.contributor import ClusterObjects
@@ -32,7 +33,6 @@ from outrider.features.clusters.reconcile_provisioning import ProvisioningReconc
 from outrider.features.clusters.reconcile_registration import RegistrationReconciler
 from outrider.features.clusters.reconcile_upgrades import FLEET, SETTINGS_OF_PLANS, UpgradeReconciler
 from outrider.features.clusters.registry import SECRET_SELECTOR, TOKEN_INDEX, Registry, token_hashes
-from outrider.features.clusters.routes_clusters import ClusterRoutes, MintToken
 from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
 from outrider.features.clusters.service import ClusterService
 from outrider.features.clusters.sessions import (
@@ -44,6 +44,7 @@ from outrider.features.clusters.sessions import (
 )
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.sources import DeliverySource, SpecSource, UpgradeSource
+from outrider.features.clusters.views import ClusterViews, MintToken
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
 from outrider.kube.client import Client
@@ -93,7 +94,7 @@ class ClustersFeature:
 
     `handlers` answers the messages of the link by their type (`Admit` with an `Admission`, the others with
     None); `link_lost` is to be called when the gateway is gone; `objects` is what it wants in clusters; `routes`
-    go to the façade.
+    and `views` go to the façade.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class ClustersFeature:
         local: LocalCluster,
         objects: ClusterObjects,
         routes: list[Route],
+        views: list[View],
     ) -> None:
         self.service = service
         self.registry = registry
@@ -116,6 +118,7 @@ class ClustersFeature:
         self.local = local
         self.objects = objects
         self.routes = routes
+        self.views = views
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Admission | None]]] = {
             Admit: service.admit,
             SessionOpened: service.session_opened,
@@ -290,8 +293,7 @@ def build(
         settings=settings,
         buckets=AddressBuckets(clock, rate=config.import_rate, burst=config.import_burst),
     )
-    views = ClusterRoutes(
-        client=client,
+    views = ClusterViews(
         clusters=clusters,
         nodes=informers.nodes,
         settings=settings,
@@ -306,7 +308,8 @@ def build(
         connected=connected,
         local=local,
         objects=objects,
-        routes=[*imports.routes(), *views.routes()],
+        routes=imports.routes(),
+        views=views.views(),
     )
 
 

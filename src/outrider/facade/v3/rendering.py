@@ -1,0 +1,68 @@
+"""From objects to the resources of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from outrider.apis.views.call import Call
+from outrider.apis.views.form import Form
+from outrider.apis.views.rights import Methods
+from outrider.apis.views.show import Linked, show
+from outrider.apis.views.view import Context, InCluster, Json
+from outrider.facade.v3.registry import RETIRED, Registry
+from outrider.kit.clock import Clock
+from outrider.kube.meta import ObjectKey
+
+_CHUNK: Final = 100
+_ALWAYS: Final = frozenset({"schemas", "subscribe"})
+
+
+class Renderer:
+    """Shows objects as a view says, with the links and actions that the user's rights back."""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def rows(self, form: Form, call: Call, objects: Sequence[Json]) -> list[Json]:
+        """The resources of objects, in their order."""
+        methods, now, linked = Methods(form.view, call), self._clock.now(), self._linker(call)
+        rows: list[Json] = []
+        for start in range(0, len(objects), _CHUNK):
+            part = objects[start : start + _CHUNK]
+            rows += [show(form, one, call, methods=methods, linked=linked, now=now) for one in part]
+            if start + _CHUNK < len(objects):
+                await asyncio.sleep(0)  # others have their turn
+        return rows
+
+    def _linker(self, call: Call) -> Linked:
+        found: dict[tuple[str, str], bool] = {}
+
+        def linked(name: str, key: ObjectKey) -> bool:
+            asked = (name, key.name)
+            if asked not in found:
+                found[asked] = self._may_follow(call, name, key)
+            return found[asked]
+
+        return linked
+
+    def _may_follow(self, call: Call, name: str, key: ObjectKey) -> bool:
+        form = self._registry.find(Context.MANAGEMENT, name)
+        if form is None:
+            # of the root that the object is, where the other cluster knows the rights; or given up, and empty
+            return name in _ALWAYS or name.lower() in RETIRED or self._registry.is_below(name)
+        view = form.view
+        if not isinstance(view.placement, InCluster):
+            return "GET" in Methods(view, call).collection()
+        group, plural = view.kind.group, view.kind.plural
+        return call.rights.allows("list", group, plural, namespace=key.name) or bool(
+            call.rights.names("get", group, plural, namespace=key.name)
+        )
+
+    async def one(self, form: Form, call: Call, obj: Json) -> Json:
+        """The resource of one object as stored."""
+        (ready,) = await form.view.prepare(call, [obj])
+        (row,) = await self.rows(form, call, [ready])
+        return row
