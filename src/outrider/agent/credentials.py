@@ -112,6 +112,7 @@ class ImpersonationAccounts:
         self._slots = asyncio.Semaphore(16)
         self._doubtful: set[str] = set()
         self._wake = asyncio.Event()
+        self._retired = False
 
     # CredentialSource
 
@@ -128,6 +129,8 @@ class ImpersonationAccounts:
         block = self.header_block(claim)
         if block is not None:
             return block
+        if self._retired:
+            raise CredentialError("this cluster is being removed")
         task = self._pending.get(claim)
         if task is None:
             identity = parse_claim(claim)
@@ -190,6 +193,12 @@ class ImpersonationAccounts:
             # whoever breaks accounts over and over gets no more of our time than this
             await asyncio.sleep(self._timing.rest)
 
+    def retire(self) -> None:
+        """No account is made, mended or used any more."""
+        self._retired = True
+        self._ready.clear()
+        self._accounts.clear()
+
     async def close(self) -> None:
         """Ends preparations that are under way."""
         await cancel_and_wait(*self._pending.values())
@@ -231,6 +240,8 @@ class ImpersonationAccounts:
 
     async def _write(self, account: _Account) -> bool:
         """Writes what differs from what is wanted; returns whether the account is proven already."""
+        if self._retired:
+            raise CredentialError("this cluster is being removed")
         grant = self._wanted(account)
         if account.sound and grant == account.grant:
             return True

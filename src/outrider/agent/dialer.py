@@ -71,9 +71,10 @@ class Shows(Protocol):
 class Dialer:
     """Keeps a tunnel open, and one to each replica of the server once these are known.
 
-    `opened` and `gone` hear of each tunnel, `refused` of status and body of each refusal. `now` must be the loop's time, which tunnels use, too. A tunnel that
-    lasted `settled` seconds makes the next redial quick again; of one that lasted less, each second is one less
-    to wait, so that only a server that breaks tunnels as fast as they come is dialled ever more seldom.
+    `opened` and `gone` hear of each tunnel, `refused` of status and body of each refusal. `now` must be the loop's
+    time, which tunnels use, too. A tunnel that lasted `settled` seconds makes the next redial quick again; of one
+    that lasted less, each second is one less to wait, so that only a server that breaks tunnels as fast as they
+    come is dialled ever more seldom.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Dialer:
         self._gone = gone
         self._hear_refusal = refused
         self._now = now
-        self._backoff = backoff or Backoff(1.0, 30.0)
+        self._backoff = backoff or Backoff(0.5, 30.0)
         self._replicas = replicas or Replicas()
         self._settled = settled
         self._path = REGISTER

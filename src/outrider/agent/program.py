@@ -15,11 +15,14 @@ import aiofastnet
 
 from outrider import __version__
 from outrider.agent.credentials import ImpersonationAccounts
+from outrider.agent.departure import Departure
 from outrider.agent.dialer import Dialer, Tunnel
 from outrider.agent.errors import AgentError
 from outrider.agent.guard import AccountGuard
 from outrider.agent.inventory import Inventory
 from outrider.agent.keeper import AccountKeeper
+from outrider.agent.leaving import Leaving
+from outrider.agent.orders import Orders
 from outrider.agent.readiness import Readiness
 from outrider.agent.registration import Registration
 from outrider.agent.reporter import Facts, Reporter
@@ -29,6 +32,7 @@ from outrider.delivery.applier import StateApplier
 from outrider.delivery.fetcher import Fetcher
 from outrider.delivery.ledger import NAMESPACE
 from outrider.delivery.presence import MANAGER
+from outrider.delivery.withdrawal import Withdrawal
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import TaskSupervisor
 from outrider.kube.client import Client
@@ -36,13 +40,14 @@ from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.tls import client_context
 from outrider.kube.transport import HttpTransport
 from outrider.runtime.leader import Durations, LeaderElector
-from outrider.tunnel import session
+from outrider.tunnel import farewell, session
 from outrider.tunnel.agent import AgentSession
 from outrider.tunnel.pool import UpstreamPool
 from outrider.tunnel.reports import (
     Hello,
     ReportError,
     Resync,
+    StateGone,
     StateHead,
     StatePart,
     StateReport,
@@ -54,6 +59,8 @@ from outrider.tunnel.upstream import UpstreamConnection
 log = logging.getLogger(__name__)
 
 _SWEEP = 30.0
+_LINGER = 60.0
+"""Seconds that the process waits for its end after its cluster was left: a pod would only be started again."""
 
 
 class Agent:
@@ -79,8 +86,9 @@ class Agent:
             client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
         )
         # Another field manager than the agent's own, so that neither drops what the other set
+        delivering = Client(self._transport, field_manager=MANAGER, max_retries=2)
         self._state = StateApplier(
-            Client(self._transport, field_manager=MANAGER, max_retries=2),
+            delivering,
             self._tell_state,
             changed=self._state_changed,
             every=settings.resync_state_every,
@@ -97,13 +105,18 @@ class Agent:
             strict=settings.strict_verify,
             proxy=settings.proxies.of(settings.server),
         )
+        self._registration = Registration(settings, client)
+        self._orders = Orders(client, settings, self._registration, taken=self._must_leave)
+        self._leaving = Leaving(self._orders.given)
+        self._departure = Departure(client, Withdrawal(delivering), self._leaving.tell)
         self._dialer = Dialer(
             settings,
             self._trust,
-            Registration(settings, client),
+            self._registration,
             self._dial,
             opened=self._opened,
             gone=self._gone,
+            refused=self._refused,
             now=loop.time,
         )
         self._tunnels: list[AgentSession] = []
@@ -125,6 +138,7 @@ class Agent:
             "accounts": self._accounts.run,
             "account guard": self._guard.run,
             "desired state": self._enforce,
+            "orders to leave": self._orders.run,
             "parts of the desired state": self._fetcher.run,
             "idle connections": self._sweep,
             "check of the CA": self._tell_strictness,
@@ -136,15 +150,19 @@ class Agent:
                     tasks.start(name, part, restart=Backoff(1.0, 30.0))
                 dialing = asyncio.ensure_future(self._dialer.run())
                 stopping = asyncio.ensure_future(stop.wait())
+                leaving = asyncio.ensure_future(self._leaving.done.wait())
+                waits = (dialing, stopping, leaving)
                 try:
-                    await asyncio.wait((dialing, stopping), return_when=asyncio.FIRST_COMPLETED)
-                    if dialing.done():
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    if leaving.done():
+                        await asyncio.wait((stopping,), timeout=_LINGER)
+                    elif dialing.done():
                         dialing.result()
                     await self._drain()
                 finally:
-                    for task in (dialing, stopping):
+                    for task in waits:
                         task.cancel()
-                    await asyncio.gather(dialing, stopping, return_exceptions=True)
+                    await asyncio.gather(*waits, return_exceptions=True)
         finally:
             await self._close()
 
@@ -157,6 +175,7 @@ class Agent:
             await asyncio.sleep(0.05)
 
     async def _close(self) -> None:
+        await self._orders.close()
         await self._accounts.close()
         await self._pool.close()
         await self._prover.close()
@@ -171,7 +190,9 @@ class Agent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.alone_after):
                 await self._reached.wait()
-        await self._lease.run(lambda: self._state.run(self._lease.epoch))
+        await self._lease.run(
+            lambda: self._leaving.instead_of(lambda: self._state.run(self._lease.epoch), self._departure.run)
+        )
 
     async def _sweep(self) -> None:
         while True:
@@ -186,6 +207,11 @@ class Agent:
 
     def _state_changed(self) -> None:
         self._fetcher.look()
+
+    def _must_leave(self) -> None:
+        """The order counts: nobody acts through this agent any more, and no server has to be reached first."""
+        self._accounts.retire()
+        self._reached.set()
 
     # tunnels
 
@@ -209,12 +235,19 @@ class Agent:
         self._reached.set()
         self._reporter.attach(tunnel)
         self._fetcher.attach(tunnel)
+        self._leaving.attach(tunnel)
 
     def _gone(self, tunnel: Tunnel) -> None:
         self._reporter.detach(tunnel)
         self._fetcher.detach(tunnel)
+        self._leaving.detach(tunnel)
         self._tunnels = [other for other in self._tunnels if other is not tunnel]
         self._readiness.tunnels = len(self._tunnels)
+
+    def _refused(self, status: int, body: bytes) -> None:
+        """The server, verified before, let no tunnel in."""
+        if farewell.is_order(status, body, self._registration.shown):
+            self._orders.give()
 
     def _receive(self, tunnel: AgentSession, body: bytes) -> None:
         """A control message of the server's."""
@@ -235,8 +268,8 @@ class Agent:
                 self._fetcher.on_head(tunnel, message)
             case StatePart():
                 self._fetcher.on_part(tunnel, message)
-            case _:
-                log.debug("ignored %s", type(message).__name__)
+            case StateGone():
+                self._orders.give()
 
 
 def durations(lease: float) -> Durations:

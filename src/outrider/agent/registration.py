@@ -24,12 +24,13 @@ NAMESPACE = "cattle-system"
 
 
 class Registration:
-    """Finds the token, and makes the headers of a dial."""
+    """Finds the token, and makes the headers of a dial; `shown` is the token of the last one."""
 
     def __init__(self, settings: AgentSettings, client: Client) -> None:
         self._settings = settings
         self._client = client
         self._uid = ""
+        self.shown = ""
 
     async def headers(self, *, refused: bool = False) -> dict[str, str]:
         """Headers of a dial. Raises SettingsError.
@@ -46,9 +47,9 @@ class Registration:
         if uid := await self._cluster_uid():
             cluster["uid"] = uid
         params = msgspec.json.encode({"cluster": cluster})
-        token = (await self._stored() if refused else "") or settings.tunnel_token()
+        self.shown = (await self.stored() if refused else "") or settings.tunnel_token()
         return {
-            "X-API-Tunnel-Token": token,
+            "X-API-Tunnel-Token": self.shown,
             "X-API-Tunnel-Params": base64.b64encode(params).decode(),
             "User-Agent": f"outrider-agent/{__version__}",
         }
@@ -64,12 +65,13 @@ class Registration:
                 self._uid = str(found["metadata"].get("uid", ""))
         return self._uid
 
-    async def _stored(self) -> str:
-        """The token in the Secret that is mounted, as it is now; empty when it cannot be had."""
+    async def stored(self, name: str = "") -> str:
+        """The token in a Secret, that which is mounted by default, as it is now; empty when it cannot be had."""
+        name = name or self._settings.credential_name
         try:
-            secret = await self._client.get(SECRETS, self._settings.credential_name, NAMESPACE)
+            secret = await self._client.get(SECRETS, name, NAMESPACE)
             token = base64.b64decode((secret.get("data") or {}).get("token", ""), validate=True).decode()
         except (KubeError, ValueError, binascii.Error) as error:
-            log.debug("no token in the Secret %s: %s", self._settings.credential_name, type(error).__name__)
+            log.debug("no token in the Secret %s: %s", name, type(error).__name__)
             return ""
         return token if is_token(token) else ""

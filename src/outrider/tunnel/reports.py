@@ -13,6 +13,9 @@ Desired state: an agent opens with `StateHello`; the server answers with `StateH
 else than the agent has, and again at each change. The agent asks with `StateNeed` for the parts that it lacks,
 a few at a time, and gets one `StatePart` for each; `StateReport` tells what came of it.
 
+The end: `StateGone` orders the agent to take away everything that it made, itself included; `Removal` tells how far
+that is. An agent that dials after its cluster's record is gone gets a `StateGone` as the body of the refusal.
+
 Either side may be newer: fields that are not known are skipped, types that are not known are ignored, and what
 both must agree on goes by the highest protocol in `StateHello.protocols` that the server knows, too.
 """
@@ -213,6 +216,20 @@ class StateReport(
     version: str = ""
 
 
+class Removal(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="removal"):
+    """How far the agent is with taking away what was made in its cluster.
+
+    Attributes:
+        remaining: objects that are still to be taken away.
+        left: some of those that cannot be, or are kept for a reason, each with that reason.
+        done: nothing more is done; what `left` names stays.
+    """
+
+    remaining: int = 0
+    left: list[str] = []
+    done: bool = False
+
+
 class Resync(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="resync"):
     """Send the whole inventory again, because of `reason`."""
 
@@ -254,9 +271,13 @@ class StatePart(
 class StateGone(
     msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateGone"
 ):
-    """The cluster was deleted on the server: remove everything that was made, and the agent itself."""
+    """The cluster was deleted on the server: remove everything that was made, and the agent itself.
+
+    `proof` is there in a refusal only, see `farewell`; through a tunnel the tunnel itself is proof.
+    """
 
     reason: str = ""
+    proof: str = ""
 
 
 class Hello(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="hello"):
@@ -271,7 +292,7 @@ class Hello(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
     spread: float = 0.5
 
 
-AgentMessage = Inventory | InventoryDelta | StateHello | StateNeed | StateReport
+AgentMessage = Inventory | InventoryDelta | StateHello | StateNeed | StateReport | Removal
 ServerMessage = Hello | Resync | StateHead | StatePart | StateGone
 
 T = TypeVar("T")

@@ -15,17 +15,23 @@ from outrider.tunnel.mux import Mux
 MAX_WEBSOCKET_MESSAGE = 4 << 20
 """Bytes in one WebSocket message: a batch plus one frame of the largest size, generously."""
 
+_LONGEST_REFUSAL = 4096
+
 M = TypeVar("M", bound=Mux)
 _log = logging.getLogger("outrider.tunnel")
 _log.setLevel(logging.WARNING)
 
 
 class DialError(Exception):
-    """The tunnel could not be opened; `status` is the server's HTTP status, 0 when there was no answer."""
+    """The tunnel could not be opened.
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    `status` is the server's HTTP status, 0 when there was no answer; `body` the beginning of what it said.
+    """
+
+    def __init__(self, message: str, status: int = 0, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
+        self.body = body
 
 
 def adopt(transport: asyncio.Transport, head: bytes, session: Mux) -> None:
@@ -98,7 +104,7 @@ def _refused(error: picows.WSError) -> DialError:
     response = getattr(error, "response", None)
     if response is None:
         return DialError(f"the server did not open a tunnel: {error}")
-    text = (getattr(error, "raw_body", None) or b"")[:300].decode("utf-8", "replace").strip()
-    return DialError(
-        f"the server refused the tunnel: {int(response.status)} {text}".rstrip(), int(response.status)
-    )
+    body = bytes(getattr(error, "raw_body", None) or b"")[:_LONGEST_REFUSAL]
+    text = body[:300].decode("utf-8", "replace").strip()
+    status = int(response.status)
+    return DialError(f"the server refused the tunnel: {status} {text}".rstrip(), status, body)

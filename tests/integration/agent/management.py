@@ -22,6 +22,7 @@ from outrider.tunnel.reports import (
     AgentMessage,
     Inventory,
     InventoryDelta,
+    Removal,
     StateNeed,
     StatePart,
     StateReport,
@@ -42,6 +43,7 @@ class Session(ServerSession):
         self.snapshot = Snapshot()
         self.reports: list[StateReport] = []
         self.received: list[AgentMessage] = []
+        self.removals: list[Removal] = []
         self.parts: dict[str, bytes] = {}
 
     def on_message(self, body: bytes) -> None:
@@ -54,6 +56,8 @@ class Session(ServerSession):
                 self.snapshot.apply(message)
             case StateReport():
                 self.reports.append(message)
+            case Removal():
+                self.removals.append(message)
             case StateNeed():
                 for digest in message.parts:
                     part = StatePart(digest=digest, data=compress(self.parts[digest]))
@@ -89,6 +93,7 @@ class ManagementServer:
         self.sessions: list[Session] = []
         self.params: list[dict[str, Any]] = []
         self.refused = 0
+        self.refusal = ("400 Bad Request", b"cluster not found")
         self.connections: set[asyncio.Transport] = set()
 
     def answer(self, transport: asyncio.Transport, head: bytes) -> None:
@@ -101,7 +106,7 @@ class ManagementServer:
             transport.close()
         elif _header(head, "x-api-tunnel-token") != self.token:
             self.refused += 1
-            transport.write(_http("400 Bad Request", b"cluster not found"))
+            transport.write(_http(*self.refusal))
             transport.close()
         else:
             params = base64.b64decode(_header(head, "x-api-tunnel-params"))
