@@ -76,7 +76,7 @@ class AgentSettings(msgspec.Struct, kw_only=True, frozen=True):
     proxies: Proxies = NO_PROXIES
     image: str = ""
     probe_port: int = 0
-    alone_after: float = 60.0
+    alone_after: float = 30.0
 
     @property
     def kubernetes_address(self) -> str:
@@ -120,7 +120,7 @@ def from_environment(environ: Mapping[str, str]) -> AgentSettings:
         proxies=read.proxies(),
         image=environ.get("OUTRIDER_AGENT_IMAGE", ""),
         probe_port=read.port("OUTRIDER_AGENT_PROBE_PORT", 0),
-        alone_after=read.seconds("OUTRIDER_AGENT_ALONE_AFTER", 60.0),
+        alone_after=read.seconds("OUTRIDER_AGENT_ALONE_AFTER", 30.0),
     )
     if settings.ping_every >= settings.silence:
         problems.append(

@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from outrider import __version__
 from outrider.agent.errors import SettingsError, TrustError
 from outrider.agent.program import Agent, run
 from outrider.agent.settings import AgentSettings
@@ -143,6 +144,8 @@ async def settings(
         resync_state_every=0.3,
         poll_every=0.5,
         stop_within=0.2,
+        alone_after=0.5,
+        image="agent:1",
     )
 
 
@@ -287,6 +290,7 @@ async def test_desired_state_is_applied_healed_and_pruned(
     await becomes("c", "1")
     await until(lambda: tunnel.reports)
     assert (tunnel.reports[-1].applied, tunnel.reports[-1].failures) == (3, [])
+    assert (tunnel.reports[-1].image, tunnel.reports[-1].version) == ("agent:1", __version__)
 
     # somebody edits, somebody deletes
     await admin.patch(CONFIGMAPS, "a", {"data": {"k": "edited"}}, namespace)
@@ -394,6 +398,25 @@ async def test_what_a_newer_server_says_beside_does_no_harm(
     await until(lambda: tunnel.reports and tunnel.reports[-1].applied == 1)
     assert (await admin.get(CONFIGMAPS, "a", namespace))["data"] == {"k": "1"}
     assert len(server[0].sessions) == 1, "the tunnel is the one from before"
+
+
+async def test_an_agent_that_cannot_connect_leaves_the_turn_to_one_that_can(
+    settings: AgentSettings, server: tuple[ManagementServer, int], admin: Client, namespace: str
+) -> None:
+    """A new agent that is lost must not keep the old one from being told to go back."""
+    astray = msgspec.structs.replace(
+        settings, name="astray", server="https://127.0.0.1:1", image="agent:2", alone_after=60.0
+    )
+    stop = asyncio.Event()
+    lost = asyncio.create_task(Agent(astray).run(stop))
+    await asyncio.sleep(1)
+    agent = asyncio.create_task(Agent(settings).run(stop))
+    await until(lambda: server[0].sessions)
+    server[0].sessions[0].deliver(1, config("told", namespace, k="1"))
+    await until(lambda: server[0].sessions[0].reports)
+    assert server[0].sessions[0].reports[-1].image == "agent:1"
+    stop.set()
+    await asyncio.gather(lost, agent)
 
 
 async def test_one_of_two_replicas_applies_and_the_other_takes_over(
