@@ -116,7 +116,7 @@ async def running(client: Client, **config: Any) -> AsyncIterator[Plane]:
     manager = Manager()
     clusters = Informer(client, CLUSTERS)
     settings: dict[str, Any] = {"environ": ENVIRONMENT, "hash_cost": CHEAP} | config
-    feature = build(client, manager, clusters, SystemClock(), AuthConfig(**settings))
+    feature = build(client, manager, clusters, SystemClock(), AuthConfig(**settings), vital=client)
     await feature.bootstrap.run()
     task = asyncio.create_task(manager.run())
     plane = Plane(client, feature)

@@ -242,6 +242,7 @@ async def running(client: Client, **changes: Any) -> AsyncIterator[Plane]:
         SystemClock(),
         config=config,
         mint_token=mint,
+        background=client,
         send=sent.append,
     )
     task = asyncio.create_task(manager.run())

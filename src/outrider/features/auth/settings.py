@@ -42,12 +42,16 @@ class AuthSettings:
         self._stored = stored
         self._environ = environ
 
+    def stored(self, name: str) -> Setting | None:
+        """The setting as it was last seen."""
+        return self._stored.get(ObjectKey("", name))
+
     def text(self, name: str) -> str:
         """The effective value."""
         from_environment = self._environ.get(environment_name(name))
         if from_environment is not None:
             return from_environment
-        setting = self._stored.get(ObjectKey("", name)) or Setting()
+        setting = self.stored(name) or Setting()
         return setting.value or setting.default or _default(name)
 
     def is_locked(self, name: str) -> bool:

@@ -92,7 +92,13 @@ class AuthFeature:
 
 
 def build(
-    client: Client, manager: Manager, clusters: Informer[Cluster], clock: Clock, config: AuthConfig
+    client: Client,
+    manager: Manager,
+    clusters: Informer[Cluster],
+    clock: Clock,
+    config: AuthConfig,
+    *,
+    vital: Client,
 ) -> AuthFeature:
     """Construct the feature and register its informers, controller and tasks with the manager."""
     tokens = manager.add_informer(Informer(client, TOKENS, indexes={USER_INDEX: _owner}))
@@ -148,7 +154,7 @@ def build(
     own = OwnTokens(client=client, tokens=tokens, users=users, issuer=issuer, arrival=arrival)
     token_views = TokenViews(own=own, login=login, settings=settings, clock=clock)
     user_views = UserViews(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
-    heart = Heart(client, freshness, lambda: manager.synced, clock, interval=config.beat_interval)
+    heart = Heart(vital, freshness, lambda: manager.synced, clock, interval=config.beat_interval)
     return AuthFeature(
         verdicts=verdicts,
         freshness=freshness,

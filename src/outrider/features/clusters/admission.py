@@ -22,7 +22,7 @@ from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.features.clusters.errors import RegistrationRefused
 from outrider.features.clusters.registry import Registry
-from outrider.features.clusters.status import write_status
+from outrider.features.clusters.status import status_patch, write_status
 from outrider.kit.clock import Clock
 from outrider.kube import conditions as c
 from outrider.kube.client import Client
@@ -146,6 +146,9 @@ class Admissions:
         return Admission(id=request.id, status=200, cluster=cluster, registration=registration)
 
     async def _record(self, name: str, params: ClusterParams) -> None:
+        known = self._registry.cluster(name)
+        if known is not None and self._says_so_already(known, params):
+            return
         for attempt in range(_ATTEMPTS):
             try:
                 cluster = await self._client.get(CLUSTERS, name)
@@ -160,6 +163,14 @@ class Admissions:
                     raise
             else:
                 return
+
+    def _says_so_already(self, cluster: Cluster, params: ClusterParams) -> bool:
+        """Whether an agent that came back brings no news: the usual case, and the one that comes in crowds."""
+        return (
+            not cluster.is_deleting
+            and cluster.metadata.annotations.get(UID_ANNOTATION, "") == params.uid
+            and not status_patch(cluster, registered(cluster, params, self._clock), self._clock.now())
+        )
 
     async def _remember_uid(self, cluster: Cluster, params: ClusterParams) -> Cluster:
         if not params.uid or cluster.metadata.annotations.get(UID_ANNOTATION) == params.uid:

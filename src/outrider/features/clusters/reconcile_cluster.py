@@ -66,6 +66,7 @@ class ClusterReconciler:
         self._twins = twins
         self._settings = settings
         self._clock = clock
+        self._spaces: set[str] = set()
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Bring the record of one cluster up to date, or take it apart."""
@@ -136,8 +137,10 @@ class ClusterReconciler:
         return name_conflict(cluster, self._clusters.index(NAME_INDEX, name_key(cluster)))
 
     async def _keep_registrations(self, cluster: Cluster) -> None:
-        if cluster.spec.fleet_workspace_name:
-            await ensure_namespace_once(self._client, cluster.spec.fleet_workspace_name)
+        space = cluster.spec.fleet_workspace_name
+        if space and space not in self._spaces:
+            await ensure_namespace_once(self._client, space)
+            self._spaces.add(space)
         name = cluster.metadata.name
         for registration in (DEFAULT_REGISTRATION, SYSTEM_REGISTRATION):
             if self._registrations.get(ObjectKey(name, registration)) is None:

@@ -45,8 +45,11 @@ class TwinReconciler:
         if not space or self._twins.get(ObjectKey(space, key.name)) is not None:
             return DONE
         with contextlib.suppress(AlreadyExists):
-            await ensure_namespace(self._client, space)
-            await self._client.create(PROVISIONING_CLUSTERS, twin_of(cluster))
+            try:
+                await self._client.create(PROVISIONING_CLUSTERS, twin_of(cluster))
+            except NotFound:
+                await ensure_namespace(self._client, space)
+                await self._client.create(PROVISIONING_CLUSTERS, twin_of(cluster))
         return DONE
 
 

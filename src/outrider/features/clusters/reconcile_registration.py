@@ -44,7 +44,7 @@ _FORMER_NAMES: Final = 24
 
 
 class RegistrationReconciler:
-    """Makes and rotates tokens, and publishes how to use them."""
+    """Makes and rotates tokens, and publishes how to use them. `readers` has the Roles called `READER_ROLE`."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class RegistrationReconciler:
         *,
         clusters: Lister[Cluster],
         registrations: Lister[ClusterRegistrationToken],
+        readers: Lister[dict[str, Any]],
         registry: Registry,
         settings: ClusterSettings,
         clock: Clock,
@@ -61,6 +62,7 @@ class RegistrationReconciler:
         self._client = client
         self._clusters = clusters
         self._registrations = registrations
+        self._roles = readers
         self._registry = registry
         self._settings = settings
         self._clock = clock
@@ -122,6 +124,10 @@ class RegistrationReconciler:
     async def _stored(self, registration: ClusterRegistrationToken) -> dict[str, Any] | None:
         metadata = registration.metadata
         name = secret_name(metadata.name)
+        known = self._registry.secret(metadata.namespace, metadata.name)
+        if known is not None and _is_ours(known, registration):
+            return known
+        # One without our label, or too young: asked for in person
         try:
             stored = await self._client.get(SECRETS, name, metadata.namespace)
         except NotFound:
@@ -137,9 +143,12 @@ class RegistrationReconciler:
     async def _let_readers_read(self, cluster: Cluster) -> None:
         namespace, uid = cluster.metadata.name, cluster.metadata.uid
         names = sorted(secret_name(one.metadata.name) for one in self._registrations.list(namespace))
-        if self._readers.get(uid) != names:
-            await self._client.apply(ROLES, reader_role(namespace, names))
-            self._readers[uid] = names
+        if self._readers.get(uid) == names:
+            return
+        role, held = reader_role(namespace, names), self._roles.get(ObjectKey(namespace, READER_ROLE))
+        if held is None or held.get("rules") != role["rules"]:
+            await self._client.apply(ROLES, role)
+        self._readers[uid] = names
 
     async def _publish(
         self, registration: ClusterRegistrationToken, cluster: Cluster, held: reg.TokenSecret

@@ -93,6 +93,10 @@ class Registry:
             return None
         return cluster, registration.metadata.name
 
+    def cluster(self, name: str) -> Cluster | None:
+        """The record of a cluster as it was last seen."""
+        return self._clusters.get(ObjectKey("", name))
+
     def terms(self, registration: ClusterRegistrationToken) -> reg.Terms:
         """How long the registration's tokens live."""
         return reg.terms(
@@ -105,12 +109,16 @@ class Registry:
 
     def held(self, cluster: str, registration: str) -> reg.TokenSecret | None:
         """The token that a registration holds, whether it is still good or not."""
-        secret = self._secrets.get(ObjectKey(cluster, secret_name(registration)))
+        secret = self.secret(cluster, registration)
         return reg.read_secret(secret) if secret is not None else None
+
+    def secret(self, cluster: str, registration: str) -> dict[str, Any] | None:
+        """The Secret of a registration as it was last seen."""
+        return self._secrets.get(ObjectKey(cluster, secret_name(registration)))
 
     def former_names(self, cluster: str, registration: str) -> list[str]:
         """Names of the credentials that earlier tokens of the registration were deployed under."""
-        secret = self._secrets.get(ObjectKey(cluster, secret_name(registration)))
+        secret = self.secret(cluster, registration)
         return former_names(secret) if secret is not None else []
 
     def live_registration(self, cluster: str, preferred: str) -> str:

@@ -30,7 +30,7 @@ from outrider.features.clusters.reconcile_connection import ConnectionReconciler
 from outrider.features.clusters.reconcile_delivery import DeliveryReconciler
 from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
 from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
-from outrider.features.clusters.reconcile_registration import RegistrationReconciler
+from outrider.features.clusters.reconcile_registration import READER_ROLE, RegistrationReconciler
 from outrider.features.clusters.reconcile_upgrades import FLEET, SETTINGS_OF_PLANS, UpgradeReconciler
 from outrider.features.clusters.registry import SECRET_SELECTOR, TOKEN_INDEX, Registry, token_hashes
 from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
@@ -46,7 +46,7 @@ from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.sources import DeliverySource, SpecSource, UpgradeSource
 from outrider.features.clusters.views import ClusterViews, MintToken
 from outrider.kit.clock import Clock
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, SECRETS
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, ROLES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Admission, Admit, FromAgent, Message, SessionClosed, SessionOpened
@@ -146,6 +146,9 @@ class _Informers:
         self.secrets: Informer[dict[str, Any]] = add(
             Informer(client, SECRETS, labels=SECRET_SELECTOR, indexes={TOKEN_INDEX: token_hashes})
         )
+        self.readers: Informer[dict[str, Any]] = add(
+            Informer(client, ROLES, fields=f"metadata.name={READER_ROLE}")
+        )
         self.nodes: Informer[Node] = add(Informer(client, NODES))
         self.twins: Informer[ProvisioningCluster] = add(
             Informer(client, PROVISIONING_CLUSTERS, indexes={TWIN_INDEX: twin_keys})
@@ -185,13 +188,14 @@ def build(
     clock: Clock,
     *,
     config: ClustersConfig,
+    background: Client,
     mint_token: MintToken,
     send: Callable[[Message], None],
 ) -> ClustersFeature:
     """Construct the feature and register its informers, controllers and tasks with the manager.
 
-    `clusters` comes from `cluster_informer`; `send` hands a message to this replica's gateway and drops it
-    when there is none.
+    `clusters` comes from `cluster_informer`. Reconcilers write through `background`: agents and users that wait
+    must not wait behind them. `send` hands a message to this replica's gateway and drops it when there is none.
     """
     informers = _Informers(client, manager, clusters)
     settings = ClusterSettings(informers.settings, informers.features, config.environ)
@@ -210,7 +214,7 @@ def build(
     inventory: Controller[ObjectKey] = Controller(
         "cluster inventory",
         InventoryReconciler(
-            client,
+            background,
             clusters=clusters,
             nodes=informers.nodes,
             inventories=inventories,
@@ -265,7 +269,7 @@ def build(
     manager.add_task("sets of dead replicas", lambda: connected.collect(client), leader_only=True)
     manager.add_task("local cluster", local.run, leader_only=True)
     for controller in _controllers(
-        client, informers, registry=registry, settings=settings, connected=connected, clock=clock
+        background, informers, registry=registry, settings=settings, connected=connected, clock=clock
     ):
         manager.add_controller(controller)
 
@@ -364,6 +368,7 @@ def _controllers(
                 client,
                 clusters=clusters,
                 registrations=registrations,
+                readers=informers.readers,
                 registry=registry,
                 settings=settings,
                 clock=clock,

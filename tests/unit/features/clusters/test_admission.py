@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.management.cluster_status import ClusterStatus
-from outrider.features.clusters.admission import Admissions, endpoint_url, read_params, registered
+from outrider.apis.state import evaluate
+from outrider.features.clusters.admission import (
+    UID_ANNOTATION,
+    Admissions,
+    endpoint_url,
+    read_params,
+    registered,
+)
 from outrider.features.clusters.errors import RegistrationRefused
 from outrider.kube import conditions as c
 from outrider.kube.errors import TransportError
+from outrider.kube.meta import ObjectMeta
 from outrider.link.messages import Admit
 from tests.support.clock import FakeClock
 
@@ -123,3 +131,51 @@ async def test_answers(answer: object, synced: bool, token: str, status: int, me
     admissions = Admissions(client, registry, FakeClock(), synced=lambda: synced)
     found = await admissions.admit(Admit(id=3, token=token, params=GOOD))
     assert (found.id, found.status, found.message, found.cluster) == (3, status, message, "")
+
+
+class Silent:
+    """A client that must not be used."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the API server was asked: {name}")
+
+
+class Records(Registry):
+    """Knows one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(("c-1", "default-token"))
+        self._cluster = cluster
+
+    def cluster(self, name: str) -> Cluster | None:
+        return self._cluster
+
+
+def admitted_before() -> Cluster:
+    metadata = ObjectMeta(name="c-1", annotations={UID_ANNOTATION: "abc-1"})
+    cluster = Cluster(metadata=metadata, status=registered(Cluster(), read_params(GOOD), FakeClock()))
+    cluster.status.state = evaluate(cluster, cluster.status.conditions, FakeClock().now()).name
+    return cluster
+
+
+def admissions(cluster: Cluster) -> Admissions:
+    return Admissions(Silent(), Records(cluster), FakeClock(), synced=lambda: True)  # type: ignore[arg-type]
+
+
+async def test_an_agent_that_comes_back_costs_no_further_request() -> None:
+    answer = await admissions(admitted_before()).admit(Admit(id=1, token="t", params=GOOD))
+    assert (answer.status, answer.cluster) == (200, "c-1")
+
+
+@pytest.mark.parametrize("change", [{"address": "10.43.0.2:443"}, {"uid": "another"}])
+async def test_news_of_a_known_cluster_are_looked_at(change: dict[str, str]) -> None:
+    params = {"cluster": {**GOOD["cluster"], **change}}
+    with pytest.raises(AssertionError, match="the API server was asked: get"):
+        await admissions(admitted_before()).admit(Admit(id=1, token="t", params=params))
+
+
+async def test_a_cluster_that_is_being_removed_is_looked_at() -> None:
+    cluster = admitted_before()
+    cluster.metadata.deletion_timestamp = FakeClock().now()
+    with pytest.raises(AssertionError, match="the API server was asked: get"):
+        await admissions(cluster).admit(Admit(id=1, token="t", params=GOOD))
