@@ -60,6 +60,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "cattle-system"
 LEASE = "outrider-controllers"
+BACKGROUND_REQUESTS = 8
+"""Requests of reconcilers that are under way at once."""
 
 
 class Control:
@@ -68,10 +70,15 @@ class Control:
     def __init__(self, config: ControlConfig, access: ClusterAccess) -> None:
         clock = SystemClock()
         self._config = config
+        # Three lanes: what many agents or users ask for at once must not keep the lease from being renewed, and
+        # neither must wait for what reconcilers have to write, which is bounded so that it leaves the API server air.
+        self._vital = HttpTransport(access, max_connections=4)
         self._transport = HttpTransport(access)
+        self._background = HttpTransport(access, max_connections=BACKGROUND_REQUESTS)
+        vital, background = Client(self._vital), Client(self._background)
         self._client = client = Client(self._transport)
         self._elector = LeaderElector(
-            client, LEASE, NAMESPACE, config.replica, durations=lease_durations(config.lease_seconds)
+            vital, LEASE, NAMESPACE, config.replica, durations=lease_durations(config.lease_seconds)
         )
         self._manager = manager = Manager(elector=self._elector, clock=clock)
         self._doorkeeper = Doorkeeper(client, access, config.folder)
@@ -86,6 +93,7 @@ class Control:
                 usage_interval=config.usage_interval,
                 beat_interval=config.beat_interval,
             ),
+            vital=vital,
         )
         self._metrics = MetricsRoute(copies, self._auth.access)
         outlet = Outlet()
@@ -97,6 +105,7 @@ class Control:
             config=clusters.ClustersConfig(
                 replica=config.replica, embedded=config.embedded, environ=config.environ
             ),
+            background=background,
             mint_token=self._mint,
             send=outlet.send,
         )
@@ -108,8 +117,8 @@ class Control:
         calls = Calls(client, LocalReach(client), Places(manager.add_informer(binding_informer(client))))
         self._norman = NormanApi(Registry(views), calls, clock)
         delivery = Delivery(
-            client,
-            self._transport,
+            background,
+            self._background,
             manager,
             copies,
             [self._clusters.objects],
@@ -164,7 +173,8 @@ class Control:
             await link.close()
             await self._switchboard.close()
             self._auth.close()
-            await self._transport.close()
+            for transport in (self._background, self._transport, self._vital):
+                await transport.close()
 
     async def _prepare(self) -> None:
         await asyncio.gather(install.install(self._client), self._ensure_namespace())
