@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -137,14 +138,16 @@ def watches(site: Site, enough: Callable[[], bool]) -> None:
 
 
 def flood(door: Door, request: str, enough: Callable[[], bool]) -> None:
-    """Sends a request on one connection after the other, which stay open, until it is enough."""
+    """Sends a request on one connection after the other, which stay open, until it is enough.
+
+    They come from several addresses: one alone may not have enough of them.
+    """
     deadline = time.monotonic() + 60
+    sources = itertools.cycle(door.come_from(f"127.0.1.{number}") for number in range(1, 9))
     with contextlib.ExitStack() as stack:
         while time.monotonic() < deadline and not enough():
-            try:
-                stack.enter_context(door.socket()).sendall(request.encode())
-            except OSError:
-                return
+            with contextlib.suppress(OSError):
+                stack.enter_context(next(sources).socket()).sendall(request.encode())
 
 
 @pytest.mark.parametrize(
