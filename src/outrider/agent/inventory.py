@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from outrider.agent import mirror
 from outrider.agent.mirror import Namespace, Node
@@ -20,12 +20,14 @@ from outrider.runtime.following import Follower, Sink
 
 T = TypeVar("T")
 
+_UNWELL: Final = 2.0
+
 
 class Inventory:
     """Keeps a `Reporter` up to date and makes it send.
 
-    `report_after`: seconds that changes are gathered. `poll_every`: seconds between two probes. `first_within`:
-    seconds after which the first report goes out even if a list could not be read.
+    `report_after`: seconds that changes are gathered. `poll_every`: seconds between two probes, less while the
+    cluster is not well. `first_within`: seconds after which the first report goes out even if a list could not be read.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Inventory:
         while True:
             version, health = await asyncio.gather(self._probes.version(), self._probes.health())
             self._reporter.facts_changed(Facts(version=version, health=health))
-            await self._sleep(self._poll_every)
+            # That it is well again should not be news a whole interval later
+            await self._sleep(self._poll_every if health.ok else min(self._poll_every, _UNWELL))
 
     def _tell_hints(self) -> None:
         found = {hint for hints in self._hints.values() for hint in hints}
