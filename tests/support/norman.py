@@ -1,11 +1,13 @@
 """`/v3` over a client, as the server composes it, without other clusters."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from outrider.apis.views.view import View
+from outrider.facade.reach import ClusterReach
 from outrider.facade.v3.api import NormanApi
-from outrider.facade.v3.calls import Calls, LocalReach
+from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.places import Places
 from outrider.facade.v3.registry import Registry
 from outrider.kit.clock import SystemClock
@@ -23,4 +25,6 @@ class NoBindings:
 def norman(client: Client, views: Iterable[View], bindings: Any = None) -> NormanApi:
     """The API that shows these views."""
     places = Places(bindings or NoBindings())
-    return NormanApi(Registry(views), Calls(client, LocalReach(client), places), SystemClock())
+    return NormanApi(
+        Registry(views), Calls(client, ClusterReach(client, Path("/nonexistent")), places), SystemClock()
+    )

@@ -34,6 +34,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the gateway is told. Times are in seconds.
 
+    `reach_socket` is where control asks clusters itself, "" for nowhere.
     `ports_file` gets the ports as a JSON list once all listen. `audit_pipe` is the audit writer's FIFO, "" for none.
     """
 
@@ -41,6 +42,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     link_socket: str
     control_socket: str
     kubeconfig: str
+    reach_socket: str = ""
     ports_file: str = ""
     peer: PeerAddress | None = None
     trusted_proxies: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import binascii
 import re
 import ssl
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiofastnet
 
@@ -19,8 +19,8 @@ from outrider.gateway.connection import ClientConnection
 from outrider.gateway.entrance import BACKLOG, BUFFER, HANDSHAKE_SECONDS
 from outrider.gateway.exchange import Exchange
 from outrider.gateway.listener import load
-from outrider.gateway.tunnels import TunnelRegistry
 from outrider.link.messages import CLAIM_HEADER, CLUSTER_HEADER, PEER_GROUP, PeerMaterial
+from outrider.tunnel.exchange import Backend
 from outrider.tunnel.frames import Request
 
 ROUTE: Final = "peer"
@@ -42,12 +42,19 @@ class PeerConnection(ClientConnection):
         super().connection_made(transport)
 
 
-class PeerDesk:
-    """Sends what peers forward down this replica's own tunnels."""
+class Finder(Protocol):
+    """Knows the way to clusters."""
 
-    def __init__(self, tunnels: TunnelRegistry) -> None:
+    def find(self, cluster: str) -> Backend | None:
+        """The way to a cluster, None while there is none."""
+
+
+class PeerDesk:
+    """Sends what is forwarded down the tunnels that `finder` finds: for peers, this replica's own."""
+
+    def __init__(self, finder: Finder) -> None:
         self.connections: set[ClientConnection] = set()
-        self._tunnels = tunnels
+        self._finder = finder
         self._answers: defaultdict[int, int] = defaultdict(int)
 
     def start(self, exchange: Exchange) -> None:
@@ -57,7 +64,7 @@ class PeerDesk:
         if _ID.fullmatch(cluster) is None or claim is None or exchange.credential:
             return exchange.answer(NOT_FORWARDED)
         exchange.cluster = cluster.decode("ascii")
-        session = self._tunnels.find(exchange.cluster)
+        session = self._finder.find(exchange.cluster)
         if session is None:
             return exchange.answer(answers.DISCONNECTED)
         forwarded = exchange.header(b"x-forwarded-for")

@@ -13,6 +13,7 @@ from outrider.gateway.backends import cluster_pool, control_pool
 from outrider.gateway.config import GatewayConfig
 from outrider.gateway.dispatch import Dispatcher
 from outrider.gateway.forwarding import Forwarding
+from outrider.gateway.inner_door import Anywhere, InnerDoor
 from outrider.gateway.listener import Listeners
 from outrider.gateway.metrics import Metrics
 from outrider.gateway.peering import Peering
@@ -70,6 +71,7 @@ class Gateway:
             metrics=self._metrics,
             beat_seconds=config.beat_seconds,
         )
+        self._inner = InnerDoor(Anywhere(self._tunnels, self._peering))
         self._listeners = Listeners(self._dispatcher, config.connections, trusts=forwarding.trusts)
 
     def stop(self) -> None:
@@ -81,6 +83,8 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             link = tasks.create_task(self._keep_link())
             sweeper = tasks.create_task(self._sweep())
+            if self._config.reach_socket:
+                await self._inner.listen(Path(self._config.reach_socket))
             waits = [tasks.create_task(self._ready.wait()), tasks.create_task(self._stopping.wait())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
@@ -108,6 +112,7 @@ class Gateway:
             await asyncio.sleep(0.05)
         for connection in list(self._dispatcher.connections):
             connection.abort("the server stops")
+        self._inner.close()
         self._tunnels.close()
         await self._peering.close()
         await self._local.close()
@@ -177,6 +182,7 @@ class Gateway:
             listener.sweep(self._dispatcher.connections, loop.time(), idle=self._listeners.patience)
             self._tunnels.sweep()
             self._peering.sweep()
+            self._inner.sweep()
             self._dispatcher.verdicts.sweep()
             self._local.sweep()
             self._control.sweep()

@@ -48,6 +48,11 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Where the façade listens."""
         return self.folder / "control.sock"
 
+    @property
+    def reach_socket(self) -> Path:
+        """Where the gateway takes control's own requests to clusters."""
+        return self.folder / "reach.sock"
+
 
 class AuditConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the audit log goes and what it holds (contract, auth-and-rbac §5.1; levels by the rulings).

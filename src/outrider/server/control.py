@@ -25,13 +25,17 @@ from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
+from outrider.apis.views.view import Context
 from outrider.facade.app import build_app
 from outrider.facade.metrics import MetricsRoute
+from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
 from outrider.facade.v3.api import NormanApi
-from outrider.facade.v3.calls import Calls, LocalReach
+from outrider.facade.v3.calls import Calls
+from outrider.facade.v3.inside import inside_views
 from outrider.facade.v3.places import Places, binding_informer
 from outrider.facade.v3.registry import Registry
+from outrider.facade.v3.workloads import workload_view
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
@@ -113,8 +117,11 @@ class Control:
             *self._clusters.views,
             *self._auth.views,
             *setting_views(client, self._auth.settings),
+            *inside_views(),
+            *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]
-        calls = Calls(client, LocalReach(client), Places(manager.add_informer(binding_informer(client))))
+        self._reach = ClusterReach(client, config.reach_socket)
+        calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
         self._norman = NormanApi(Registry(views), calls, clock)
         delivery = Delivery(
             background,
@@ -173,8 +180,8 @@ class Control:
             await link.close()
             await self._switchboard.close()
             self._auth.close()
-            for transport in (self._background, self._transport, self._vital):
-                await transport.close()
+            for lane in (self._reach, self._background, self._transport, self._vital):
+                await lane.close()
 
     async def _prepare(self) -> None:
         await asyncio.gather(install.install(self._client), self._ensure_namespace())

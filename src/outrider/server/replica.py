@@ -90,6 +90,7 @@ class Replica:
             listen=self._config.listen,
             link_socket=str(control.link_socket),
             control_socket=str(control.control_socket),
+            reach_socket=str(control.reach_socket),
             kubeconfig=str(control.folder / "gateway.kubeconfig"),
             ports_file=str(ports),
             peer=self._config.peer,

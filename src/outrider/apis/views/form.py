@@ -15,6 +15,7 @@ OWN: Final = ""
 SPEC: Final = "spec"
 STATUS: Final = "status"
 METADATA: Final = "metadata"
+ANNOTATIONS: Final = "annotations"
 ENVELOPE: Final = frozenset({"apiVersion", "kind", "metadata"})
 
 _READ = Field(access=Access.READ)
@@ -51,7 +52,14 @@ class Column:
     @property
     def is_stored(self) -> bool:
         """Whether it is a field of the object's spec, its status or of the object itself."""
-        return bool(self.stored) and self.section != METADATA
+        return bool(self.stored) and self.section not in (METADATA, ANNOTATIONS)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are text."""
+        return self.type in ("string", "dnsLabel", "enum", "password", "date") or self.type.startswith(
+            "reference["
+        )
 
     def takes(self, *, creating: bool) -> bool:
         """Whether a client may write it."""
@@ -72,6 +80,7 @@ class Form:
             for name, column in self.columns.items()
             if column.field.absent is not None
         }
+        self.annotated = tuple(one for one in self.columns.values() if one.section == ANNOTATIONS)
         self.unseen = frozenset(
             name for name, column in self.columns.items() if column.field.access is Access.WRITE
         )
@@ -105,8 +114,8 @@ def _columns(view: View) -> Iterator[Column]:
         yield Column(shown, section, stored, field, field.type or kind)
     for name, field in declared.items():
         if name not in seen:
-            section, stored = ("", "")
-            if view.kind.type is dict or not _is_typed(view):
+            section, stored = (ANNOTATIONS, field.annotation) if field.annotation else ("", "")
+            if not _is_typed(view) and not field.annotation:
                 section, stored = _default_section(view), _stored_name(view, name)
             yield Column(name, section, stored, field, field.type or "string")
 

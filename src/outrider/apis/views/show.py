@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from outrider.apis.management.group import CREATOR_ID
 from outrider.apis.state import state_of
 from outrider.apis.views.call import Call
-from outrider.apis.views.form import ENVELOPE, SPEC, STATUS, Form
+from outrider.apis.views.form import ENVELOPE, SPEC, STATUS, Column, Form
 from outrider.apis.views.rights import Methods
 from outrider.apis.views.view import InCluster, Json
 from outrider.kube.meta import ObjectKey
@@ -24,7 +26,7 @@ def show(form: Form, obj: Json, call: Call, *, methods: Methods, linked: Linked,
     """The resource of an object. `linked` says which of the view's links its user may follow."""
     view = form.view
     resource = form.absent | _fields(form, obj)
-    resource |= _common(form, obj)
+    resource |= _common(form, obj) | _annotated(form, obj)
     if not view.stateless:
         state = state_of(obj, now, settles=view.settles)
         resource |= {
@@ -72,6 +74,25 @@ def _fields(form: Form, obj: Json) -> Json:
             stored |= held
     names, hidden = form.renamed, form.view.hidden
     return {names.get(name, name): value for name, value in stored.items() if name not in hidden}
+
+
+def _annotated(form: Form, obj: Json) -> Json:
+    held = (obj.get("metadata") or {}).get("annotations") or {}
+    return {
+        column.shown: unwritten(column, held[column.stored])
+        for column in form.annotated
+        if column.stored in held
+    }
+
+
+def unwritten(column: Column, text: str) -> Any:
+    """The value of a field that is stored in an annotation; what is no JSON is nothing."""
+    if column.is_text:
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return column.field.absent
 
 
 def _common(form: Form, obj: Json) -> Json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from outrider.apis.management.group import CREATOR_ID, NO_CREATOR_RBAC
 from outrider.apis.norman import NormanError
 from outrider.apis.views.form import OWN, Column, Form
@@ -103,6 +105,10 @@ def _metadata(form: Form, body: Json, namespace: str, creator: str) -> Json:
         metadata["namespace"] = namespace
     annotations = _texts(body, "annotations") or {}
     annotations.pop(CREATOR_ID, None)
+    for column in form.annotated:
+        value = _given(column, body) if column.takes(creating=True) else None
+        if value is not None:
+            annotations[column.stored] = _written(column, value)
     if creator and NO_CREATOR_RBAC not in annotations:
         annotations[CREATOR_ID] = creator
     if annotations:
@@ -123,7 +129,30 @@ def _changed_metadata(form: Form, obj: Json, body: Json, *, replace: bool) -> Js
         kept = {key: value for key, value in old.items() if _PROTECTED in key}
         if patch := merge_patch(old, kept | (sent or {})):
             changed[name] = patch
+    if annotated := _changed_annotations(form, metadata.get("annotations") or {}, body, replace=replace):
+        changed["annotations"] = changed.get("annotations", {}) | annotated
     return changed
+
+
+def _changed_annotations(form: Form, old: Json, body: Json, *, replace: bool) -> Json:
+    changed: Json = {}
+    for column in form.annotated:
+        if not column.takes(creating=False) or (column.shown not in body and not replace):
+            continue
+        value = without_nulls(body.get(column.shown))
+        _check(column, value)
+        new = None if value is None else _written(column, value)
+        if new != old.get(column.stored):
+            changed[column.stored] = new
+    return changed
+
+
+def _written(column: Column, value: Any) -> str:
+    if not column.is_text:
+        return msgspec.json.encode(value).decode()
+    if not isinstance(value, str):
+        raise NormanError(422, f"{column.shown} takes text", code="InvalidFormat", field=column.shown)
+    return value
 
 
 def _texts(body: Mapping[str, Any], field: str) -> dict[str, str] | None:

@@ -43,7 +43,8 @@ class Field:
 
     `type` is Norman's (`string`, `boolean`, `reference[cluster]`, `map[string]`, …), from the kind's type when
     empty. `default` is what a creation gets that does not say, `absent` what is shown where the object has
-    nothing. `options` are the only values taken.
+    nothing. `options` are the only values taken. A field with an `annotation` is stored there, as text or, for
+    any other type, as JSON.
     """
 
     access: Access = Access.BOTH
@@ -52,6 +53,7 @@ class Field:
     default: Any = None
     absent: Any = None
     options: tuple[str, ...] = ()
+    annotation: str = ""
     description: str = ""
 
 
@@ -219,7 +221,8 @@ class View:
         opens: the context whose root an object of the type is.
         compute: further fields, and changed ones, of an object as stored. It may look at who asks, but not
             wait for anything.
-        prepare: completes objects as stored before they are shown, in one go; it reads as the user.
+        prepare: completes objects as stored before they are shown, in one go, or leaves out what does not belong
+            here; it reads as the user.
         store: where the objects are, when that is not the API server as the user.
         removable: whether one may be removed at all, whatever the user's rights.
         hooks: what happens around writes.

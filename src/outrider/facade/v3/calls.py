@@ -8,11 +8,12 @@ from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
-from outrider.apis.norman import NormanError, Unauthenticated, retry_later
+from outrider.apis.norman import Unauthenticated, retry_later
 from outrider.apis.views.call import Call
 from outrider.apis.views.form import Form
 from outrider.apis.views.view import View
 from outrider.facade.v3.edge import rules_within
+from outrider.facade.v3.inside import namespaces_of
 from outrider.facade.v3.places import Places
 from outrider.facade.v3.target import Target
 from outrider.kube.client import Client
@@ -27,7 +28,7 @@ ANONYMOUS = Identity("system:anonymous", ("system:unauthenticated",))
 class Reach(Protocol):
     """The way into other clusters."""
 
-    def client(self, cluster: str, claim: Claim) -> Client:
+    async def client(self, cluster: str, claim: Claim) -> Client:
         """A client that acts there as whoever has the claim. Raises NormanError for a cluster out of reach."""
 
 
@@ -45,7 +46,7 @@ class Calls:
         """The call of somebody who has signed in. Raises Unauthenticated (`refusal`), KubeError."""
         claim = claim_of(connection.scope)
         identity = signed_in(claim, refusal)
-        client = self._reach.client(cluster, claim) if cluster else self._client.as_user(identity)
+        client = await self._reach.client(cluster, claim) if cluster else self._client.as_user(identity)
         return Call(
             identity=identity,
             client=client,
@@ -80,8 +81,10 @@ class Calls:
             problem=claim.code,
         )
 
-    def namespaces(self, call: Call) -> Sequence[str]:
-        """Where the user may have rights beside those that hold everywhere."""
+    async def namespaces(self, call: Call) -> Sequence[str]:
+        """Where the user may have rights beside those that hold everywhere; the namespaces of a project's root."""
+        if call.project:
+            return [namespace["metadata"]["name"] for namespace in await namespaces_of(call)]
         if call.rights.allows("*", "*", "*"):
             return ()
         if not call.cluster:
@@ -90,18 +93,20 @@ class Calls:
 
     async def within(self, call: Call, view: View, namespace: str = "") -> tuple[Call, Sequence[str]]:
         """The call with the user's rights in the namespaces that a request to a view is about, and those."""
-        if view.store is not None or call.rights.allows("*", view.kind.group, view.kind.plural):
+        if view.store is not None:
+            return call, ()
+        if not call.project and call.rights.allows("*", view.kind.group, view.kind.plural):
             return call, ()
         if not (view.kind.namespaced or view.links):
             return call, ()
-        names = [namespace] if namespace else self.namespaces(call)
+        names = [namespace] if namespace else await self.namespaces(call)
         if not names:
             return call, ()
         return replace(call, rights=call.rights.within(await rules_within(call.client, names))), names
 
     async def everywhere(self, call: Call) -> Call:
         """The call with the user's rights in all namespaces in which they may have some."""
-        names = self.namespaces(call)
+        names = await self.namespaces(call)
         if not names:
             return call
         return replace(call, rights=call.rights.within(await rules_within(call.client, names)))
@@ -119,16 +124,3 @@ def signed_in(claim: Claim, refusal: str = "") -> Identity:
 def base_of(claim: Claim) -> str:
     """Scheme and host that links start with, as the client sees them."""
     return f"{claim.scheme}://{claim.host or 'localhost'}"
-
-
-class LocalReach:
-    """Reaches the management cluster itself, and no other."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def client(self, cluster: str, claim: Claim) -> Client:
-        """A client of the management cluster."""
-        if cluster != "local":
-            raise NormanError(503, f"cluster {cluster} cannot be reached from here")
-        return self._client.as_user(signed_in(claim))

@@ -57,8 +57,11 @@ class Edge:
         if not self._kind.namespaced:
             names = self._call.rights.everywhere.names("get", *self._resource) or ()
             return await self._named("", names)
-        wanted = [namespace] if namespace else self._namespaces
-        parts = await gather(partial(self._within, one) for one in wanted)
+        return await self.list_within([namespace] if namespace else self._namespaces)
+
+    async def list_within(self, namespaces: Sequence[str]) -> Sequence[Json]:
+        """What the user may see in some namespaces."""
+        parts = await gather(partial(self._within, one) for one in namespaces)
         return [obj for part in parts for obj in part]
 
     async def _within(self, namespace: str) -> Sequence[Json]:

@@ -42,7 +42,11 @@ class Collections:
         query = parse([*pairs, *further], form.columns)
         namespace = _namespace(view, query)
         call, namespaces = await self._calls.within(call, view, namespace)
-        objects = await Edge(view, call, namespaces).list(namespace)
+        edge = Edge(view, call, namespaces)
+        if call.project and view.kind.namespaced and view.store is None:
+            objects = await edge.list_within(namespaces)
+        else:
+            objects = await edge.list(namespace)
         rows = await self._renderer.rows(form, call, await view.prepare(call, objects))
         page = select(query, rows)
         link = f"{root(call)}/{view.plural}"

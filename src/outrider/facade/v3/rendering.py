@@ -9,8 +9,9 @@ from typing import Final
 from outrider.apis.views.call import Call
 from outrider.apis.views.form import Form
 from outrider.apis.views.rights import Methods
-from outrider.apis.views.show import Linked, show
+from outrider.apis.views.show import Linked, key_of, show
 from outrider.apis.views.view import Context, InCluster, Json
+from outrider.facade.v3.edge import not_found
 from outrider.facade.v3.registry import RETIRED, Registry
 from outrider.kit.clock import Clock
 from outrider.kube.meta import ObjectKey
@@ -62,7 +63,8 @@ class Renderer:
         )
 
     async def one(self, form: Form, call: Call, obj: Json) -> Json:
-        """The resource of one object as stored."""
-        (ready,) = await form.view.prepare(call, [obj])
-        (row,) = await self.rows(form, call, [ready])
-        return row
+        """The resource of one object as stored. Raises NormanError 404 for one that is not to be shown here."""
+        rows = await self.rows(form, call, await form.view.prepare(call, [obj]))
+        if not rows:
+            raise not_found(form.view, key_of(obj))
+        return rows[0]

@@ -62,9 +62,10 @@ class Roots:
     async def _root(self, request: Request, target: Target, call: Call) -> Response:
         base = root(call)
         if target.root:
-            opener = next(
-                form for form in self._registry.all(Context.MANAGEMENT) if form.view.opens is target.context
-            )
+            forms = self._registry.all(Context.MANAGEMENT)
+            opener = next((form for form in forms if form.view.opens is target.context), None)
+            if opener is None:
+                raise NormanError(404, "no such path")
             plain = Target(plural=opener.view.plural.lower(), id=target.root)
             return await self._resources.get(request, plain, opener)
         links = {

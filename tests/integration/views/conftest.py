@@ -1,0 +1,217 @@
+"""`/v3` as the server composes it, on a real API server, with a Norman client for each person."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from outrider.apis.install import install
+from outrider.apis.views.view import Context, View
+from outrider.facade.app import build_app
+from outrider.facade.reach import ClusterReach
+from outrider.facade.settings import setting_views
+from outrider.facade.v3.api import NormanApi
+from outrider.facade.v3.calls import Calls
+from outrider.facade.v3.inside import inside_views
+from outrider.facade.v3.places import Places, binding_informer
+from outrider.facade.v3.registry import Registry
+from outrider.facade.v3.workloads import workload_view
+from outrider.features.auth import setup as auth
+from outrider.features.auth.passwords import Cost
+from outrider.features.clusters import setup as clusters
+from outrider.kit.clock import SystemClock
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
+from outrider.kube.client import Client
+from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.identity import Identity
+from outrider.kube.transport import HttpTransport
+from outrider.link.messages import Claim
+from outrider.runtime.manager import Manager
+from outrider.server import defaults
+from tests.support.asgi import call
+from tests.support.norman_client import NormanClient, Reply, Send
+from tests.support.recorder import Recorder
+
+HOST = "outrider.test"
+BASE = f"https://{HOST}"
+GROUPS = ("system:authenticated", "system:cattle:authenticated")
+RBAC = "rbac.authorization.k8s.io"
+
+
+class Person:
+    """Somebody with rights of their own, and what they were shown."""
+
+    def __init__(self, plane: Plane, identity: Identity) -> None:
+        self.plane = plane
+        self.identity = identity
+        self.namespaces: set[str] = set()
+
+    def send(self) -> Send:
+        claim = Claim(identity=self.identity, user=self.identity.user, host=HOST, remote="192.0.2.1")
+
+        async def run(method: str, path: str, body: Any) -> Reply:
+            answer = await call(self.plane.app, method, path, body, claim=claim)
+            return Reply(answer.status, answer.headers, answer.body)
+
+        return run
+
+    def recorder(self) -> Recorder:
+        views = [view for view in self.plane.views if view.context is Context.MANAGEMENT]
+        return Recorder(self.plane.client, views, self.identity, namespaces=self.namespaces)
+
+    async def norman(self, recorder: Recorder | None = None, root: str = "/v3") -> NormanClient:
+        send = self.send() if recorder is None else recorder.watching(self.send())
+        return await NormanClient.open(send, BASE, root)
+
+    async def may(
+        self,
+        *verbs: str,
+        resource: str,
+        group: str = "management.cattle.io",
+        names: Iterable[str] = (),
+        namespace: str = "",
+    ) -> None:
+        """Grants a right, in one namespace or everywhere."""
+        name = f"test-{uuid4().hex[:10]}"
+        rule: dict[str, Any] = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+        if names := list(names):
+            rule["resourceNames"] = names
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        role, binding = (ROLES, ROLEBINDINGS) if namespace else (CLUSTERROLES, CLUSTERROLEBINDINGS)
+        await self.plane.client.create(role, {"metadata": metadata, "rules": [rule]})
+        await self.plane.client.create(
+            binding,
+            {
+                "metadata": metadata,
+                "roleRef": {"apiGroup": RBAC, "kind": role.kind, "name": name},
+                "subjects": [{"apiGroup": RBAC, "kind": "User", "name": self.identity.user}],
+            },
+        )
+        if namespace:
+            self.namespaces.add(namespace)
+        await self._until_granted(verbs[0], group, resource, namespace, (names or [""])[0])
+
+    async def _until_granted(self, verb: str, group: str, resource: str, namespace: str, name: str) -> None:
+        attributes = {
+            "verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name,
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": self.identity.user, "groups": list(GROUPS), "resourceAttributes": attributes},
+        }
+        async with asyncio.timeout(5):
+            path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            while not (await self.plane.client.post(path, review))["status"].get("allowed"):
+                await asyncio.sleep(0.02)
+            while namespace and namespace not in self.plane.places.of(self.identity):
+                await asyncio.sleep(0.02)
+
+
+class Plane:
+    """The running server, without a gateway."""
+
+    def __init__(self, client: Client, manager: Manager, environ: dict[str, str]) -> None:
+        clock = SystemClock()
+        copies = clusters.cluster_informer(client)
+        self.client = client
+        self.auth = auth.build(
+            client,
+            manager,
+            copies,
+            clock,
+            auth.AuthConfig(environ=environ, hash_cost=Cost(memory=64, passes=1)),
+            vital=client,
+        )
+
+        async def mint(claim: Claim, cluster: str) -> str:
+            return f"kubeconfig-{claim.user}:{cluster or 'any'}"
+
+        self.clusters = clusters.build(
+            client,
+            manager,
+            copies,
+            clock,
+            config=clusters.ClustersConfig(
+                replica=f"r-{uuid4().hex[:8]}", settle=0.0, local_interval=0.3, environ=environ
+            ),
+            mint_token=mint,
+            send=lambda _: None,
+            background=client,
+        )
+        self.views: list[View] = [
+            *self.clusters.views,
+            *self.auth.views,
+            *setting_views(client, self.auth.settings),
+            *inside_views(),
+            *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
+        ]
+        self.reach = ClusterReach(client, "/nonexistent")  # type: ignore[arg-type]
+        self.places = Places(manager.add_informer(binding_informer(client)))
+        norman = NormanApi(Registry(self.views), Calls(client, self.reach, self.places), clock)
+        self.app = build_app(
+            [*self.auth.routes, *self.clusters.routes, *norman.routes()],
+            version=lambda: "v2.13.0",
+            commit="test",
+            body_limit=lambda: 1 << 20,
+        )
+
+    async def person(self) -> Person:
+        """Somebody new, without any right; the object of the user exists."""
+        name = f"user-{uuid4().hex[:8]}"
+        from outrider.apis.management.user import USERS
+
+        await self.client.create(USERS, {"metadata": {"name": name}, "username": name})
+        return Person(self, Identity(name, GROUPS))
+
+    async def administrator(self) -> Person:
+        """Somebody who may do everything."""
+        person = await self.person()
+        await person.may("*", resource="*", group="*")
+        return person
+
+
+@contextlib.asynccontextmanager
+async def running(client: Client, **environ: str) -> AsyncIterator[Plane]:
+    """The server for the length of the block."""
+    environ = {"CATTLE_BOOTSTRAP_PASSWORD": "bootstrap-secret-1", **environ}
+    manager = Manager()
+    plane = Plane(client, manager, environ)
+    await plane.auth.bootstrap.run()
+    await defaults.install(client, environ, {"server-version": "v2.13.0"})
+    task = asyncio.create_task(manager.run())
+    try:
+        await asyncio.wait_for(manager.wait_synced(), 20)
+        yield plane
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        plane.auth.close()
+        await plane.reach.close()
+
+
+@pytest.fixture(scope="session")
+def crds(api_server: EmbeddedCluster) -> None:
+    async def once() -> None:
+        transport = HttpTransport(api_server.access)
+        await install(Client(transport))
+        await transport.close()
+
+    asyncio.run(once())
+
+
+@pytest.fixture
+async def plane(admin: Client, crds: None) -> AsyncIterator[Plane]:
+    async with running(admin) as started:
+        yield started
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses."""
+    return f"t{uuid4().hex[:10]}"
