@@ -1,9 +1,10 @@
 """Hostile bytes by the hundred thousand at every parser of the data path; a million each in `make test-long`."""
 
 import asyncio
+import logging
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,6 +20,14 @@ SHORT, LONG = 6_000, 1_000_000
 ROUNDS = [SHORT, pytest.param(LONG, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 GROWTH = 64 * 1024
 """KB by which the process may grow, whatever comes."""
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Nothing is logged: pytest would keep a million lines about broken tunnels in memory."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 class Mutator:

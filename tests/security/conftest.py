@@ -32,13 +32,26 @@ CROWD = 240
 """Connections that the front door lets in, so that a flood need not be large."""
 SHARE = 120
 """The same for one address."""
+TALKATIVE = """
+import logging
+
+configure = logging.basicConfig
+logging.basicConfig = lambda **options: configure(**(options | {"level": logging.DEBUG}))
+"""
+"""Lets every process and every library say all that it could: no secret may be in that either."""
 
 
 @pytest.fixture(scope="session")
 def instance(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """`outrider up --demo 2` with the fullest audit log and little room at the door."""
+    """`outrider up --demo 2` with the fullest logs and little room at the door."""
     limits = ("--max-connections", str(CROWD), "--max-connections-per-address", str(SHARE))
-    running = Instance(tmp_path_factory.mktemp("s"), "--demo", "2", "--audit-level", "3", *limits)
+    talkative = tmp_path_factory.mktemp("talkative")
+    (talkative / "sitecustomize.py").write_text(TALKATIVE)
+    running = Instance(
+        tmp_path_factory.mktemp("s"),
+        *("--demo", "2", "--audit-level", "3", *limits),
+        environ={"PYTHONPATH": str(talkative)},
+    )
     running.start()
     yield running
     code = running.stop()

@@ -161,6 +161,20 @@ async def test_bodies(desk: AuditDesk, path: bytes, body: Any, method: bytes) ->
     assert {"requestBody", "responseBody"} <= entry.keys()
 
 
+@pytest.mark.parametrize("level", [1, 2])
+async def test_lower_levels_say_no_more(tmp_path: Path, level: int) -> None:
+    desk = AuditDesk(tmp_path, level)
+    for path, body in BODIES:
+        data = json.dumps(body).encode()
+        size = b"Content-Length: %d" % len(data)
+        desk.client().feed(get(path, b"Content-Type: application/json", size, method=b"POST") + data)
+        backends_answer(desk, data, b"set-cookie: R_SESS=" + CANARY.encode())
+    assert_clean(desk, len(BODIES))
+    assert {"requestBody" in entry for entry in desk.log()} == {level == 2}
+    assert not any("responseBody" in entry for entry in desk.log())
+    desk.close()
+
+
 @pytest.mark.parametrize(("path", "body"), BODIES[:12])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 async def test_compressed_bodies(desk: AuditDesk, path: bytes, body: Any, coding: str) -> None:

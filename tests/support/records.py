@@ -65,6 +65,7 @@ def plain(text: str) -> str:
 def connect(
     door: Door,
     token: str,
+    /,
     *,
     params: dict[str, Any] | None = None,
     lines: tuple[str, ...] = (),
