@@ -14,6 +14,7 @@ from outrider.tunnel.reports import Failure, StateReport
 
 _MAX_FAILURES: Final = 10
 _LONGEST: Final = 300
+_LONGEST_IMAGE: Final = 512
 _LAST_EPOCH: Final = 1 << 53
 """What a JSON number holds exactly; an agent that claims more is not believed."""
 
@@ -93,7 +94,7 @@ def applied_status(report: StateReport) -> AppliedStateStatus:
             )
             for one in {owner.name: owner for owner in report.owners[:50]}.values()
         ],
-        agent_image=report.image[:_LONGEST],
+        agent_image=report.image[:_LONGEST_IMAGE],
         agent_version=report.version[:63],
     )
 

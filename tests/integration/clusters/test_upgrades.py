@@ -153,6 +153,15 @@ async def test_waves(admin: Client, plane: Plane, agents: Agents) -> None:
     assert new.status.agent_upgrade is None
 
 
+async def test_two_that_lead_at_once_let_no_more_begin(admin: Client, agents: Agents) -> None:
+    """As it is for a moment when a leader was paused: they choose the same, and one of them writes it."""
+    agents.slow = 0.1
+    async with running(admin):
+        await choose(admin, "agent-image", "agent:2")
+        await eventually(lambda: agents.settled("agent:2"), within=20)
+    assert agents.most == 2
+
+
 async def test_a_failure_stops_whoever_leads(admin: Client, plane: Plane, agents: Agents) -> None:
     agents.broken.add("agent:bad")
     await choose(admin, "agent-image", "agent:bad")

@@ -4,7 +4,7 @@ import msgspec
 
 from outrider.apis.management.cluster_status import AppliedStateStatus, ClusterStatus, DesiredStateStatus
 from outrider.delivery import versions
-from outrider.tunnel.reports import Failure, OwnerState, StateReport
+from outrider.tunnel.reports import Failure, OwnerState, StateReport, decode_agent_message
 
 
 def status(stamp: tuple[int, int] | None = None, applied: tuple[int, int] | None = None) -> ClusterStatus:
@@ -66,3 +66,17 @@ def test_a_report_fits_into_a_status() -> None:
     assert made.failures[0].startswith("Secret n/x: m")
     assert len(made.owners) == 1
     assert len(msgspec.json.encode(made)) < 5000
+
+
+def test_another_agent_is_news_and_one_that_tells_nothing_of_itself_is_understood() -> None:
+    old = decode_agent_message(
+        b'{"type":"stateReport","epoch":3,"counter":1,"hash":"h","term":1,"sequence":4,"applied":2}'
+    )
+    assert isinstance(old, StateReport)
+    held = versions.applied_status(old)
+    assert (held.agent_image, held.agent_version) == ("", "")
+    new = msgspec.structs.replace(old, term=2, sequence=1, image="agent:2", version="2.0")
+    assert versions.is_newer(new, held)
+    assert not versions.is_newer(msgspec.structs.replace(new, term=3), versions.applied_status(new))
+    assert versions.applied_status(new).agent_image == "agent:2"
+    assert len(versions.applied_status(msgspec.structs.replace(new, image="a" * 9999)).agent_image) == 512

@@ -328,11 +328,11 @@ def environment(manifest: AgentManifest) -> list[dict[str, Any]]:
         "CATTLE_INSTALL_UUID": manifest.install_uuid,
         "CATTLE_INGRESS_IP_DOMAIN": manifest.ingress_ip_domain,
     }
-    wanted = [msgspec.to_builtins(variable) for variable in manifest.env]
+    own = {"OUTRIDER_AGENT_IMAGE": manifest.image, "OUTRIDER_AGENT_PROBE_PORT": str(PROBE_PORT)}
+    wanted = [msgspec.to_builtins(variable) for variable in manifest.env if variable.name not in own]
     variables = [{"name": name, "value": value} for name, value in fixed.items()]
     if not any(variable.name == "STRICT_VERIFY" for variable in manifest.env):
         wanted.append({"name": "STRICT_VERIFY", "value": str(manifest.strict_tls).lower()})
-    own = {"OUTRIDER_AGENT_IMAGE": manifest.image, "OUTRIDER_AGENT_PROBE_PORT": str(PROBE_PORT)}
     return variables + wanted + [{"name": name, "value": value} for name, value in own.items()]
 
 

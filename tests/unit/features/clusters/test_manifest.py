@@ -244,3 +244,10 @@ def test_a_new_agent_replaces_the_old_one_only_when_it_has_a_tunnel() -> None:
     assert deployment["minReadySeconds"] == 10
     (container,) = pod(PLAIN)["containers"]
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 8081}
+
+
+def test_what_the_agent_is_told_of_itself_is_not_for_users_to_say() -> None:
+    env = (EnvVar(name="OUTRIDER_AGENT_IMAGE", value="another"), EnvVar(name="A", value="b"))
+    told = m.environment(msgspec.structs.replace(PLAIN, env=env))
+    assert [one["value"] for one in told if one["name"] == "OUTRIDER_AGENT_IMAGE"] == [PLAIN.image]
+    assert {"name": "A", "value": "b"} in told
