@@ -14,7 +14,7 @@ def test_namespaces_and_workloads_through_the_clusters_root(
     name = f"views-{uuid4().hex[:6]}"
     root = f"/v3/clusters/{first['id']}"
     opened = admin.get(root)
-    assert opened.headers["x-api-schemas"].endswith(f"/v3/cluster/{first['id']}/schemas")
+    assert opened.header("x-api-schemas").endswith(f"/v3/cluster/{first['id']}/schemas")
     schemas = admin.get(f"/v3/cluster/{first['id']}/schemas").json()["data"]
     assert {"namespace", "pod", "workload"} <= {one["id"] for one in schemas}
     body = {"type": "namespace", "name": name, "description": "d", "containerDefaultResourceLimit": {}}
