@@ -155,3 +155,16 @@ def test_messages_of_a_newer_peer_are_told_from_junk() -> None:
         decode_agent_message(b'{"type":"telepathy"}')
     report = decode_agent_message(b'{"type":"stateReport","epoch":1,"counter":2,"aura":{"colour":"blue"}}')
     assert report == StateReport(epoch=1, counter=2)
+
+
+def test_nodes_are_held_packed_and_read_as_they_came() -> None:
+    snapshot = Snapshot()
+    report = NodeReport(
+        name="a", uid="u", labels={"x": "é"}, status={"images": [{"names": ["i"], "sizeBytes": 7}]}
+    )
+    snapshot.nodes["a"] = report
+    assert snapshot.nodes["a"] == report
+    assert snapshot.nodes["a"] is not snapshot.nodes["a"]
+    assert (list(snapshot.nodes), len(snapshot.nodes), "a" in snapshot.nodes) == (["a"], 1, True)
+    del snapshot.nodes["a"]
+    assert snapshot.nodes.get("a") is None

@@ -21,18 +21,20 @@ from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.features.clusters.errors import RegistrationRefused
+from outrider.features.clusters.lifecycle import UID_ANNOTATION
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.status import status_patch, write_status
+from outrider.features.clusters.tombstones import Tombstones
 from outrider.kit.clock import Clock
 from outrider.kube import conditions as c
 from outrider.kube.client import Client
 from outrider.kube.errors import Conflict, KubeError, NotFound
 from outrider.link.messages import Admission, Admit
+from outrider.tunnel import farewell
 
 log = logging.getLogger(__name__)
 
 IMPORTED_DRIVERS: Final = frozenset({"", "imported", "k3s", "k3os", "rancherd", "rke2"})
-UID_ANNOTATION: Final = "outrider.io/kube-system-uid"
 
 _MAX_CA: Final = 256 * 1024
 _ATTEMPTS: Final = 5
@@ -112,10 +114,17 @@ class Admissions:
     """Answers `Admit`. Refuses whenever it cannot be sure; `synced` says whether it knows all tokens yet."""
 
     def __init__(
-        self, client: Client, registry: Registry, clock: Clock, *, synced: Callable[[], bool]
+        self,
+        client: Client,
+        registry: Registry,
+        tombstones: Tombstones,
+        clock: Clock,
+        *,
+        synced: Callable[[], bool],
     ) -> None:
         self._client = client
         self._registry = registry
+        self._tombstones = tombstones
         self._clock = clock
         self._synced = synced
 
@@ -138,12 +147,22 @@ class Admissions:
             raise RegistrationRefused(503, "the server is starting, try again")
         found = await self._registry.authenticate(request.token)
         if found is None:
-            raise RegistrationRefused(400, "cluster not found")
+            return await self._dismiss(request, params)
         cluster, registration = found
         if cluster == LOCAL_CLUSTER:
             raise RegistrationRefused(400, "cluster local is this server's own and needs no agent")
         await self._record(cluster, params)
         return Admission(id=request.id, status=200, cluster=cluster, registration=registration)
+
+    async def _dismiss(self, request: Admit, params: ClusterParams) -> Admission:
+        """A deleted cluster's own agent is told to clean up; who else shows no good token is a stranger."""
+        found = await self._tombstones.find(request.token, params.uid)
+        if found is None:
+            raise RegistrationRefused(400, "cluster not found")
+        name = f"{found.cluster} ({found.display_name})"
+        log.warning("the agent of the deleted cluster %s at %s is told to clean up", name, request.remote)
+        order = farewell.order(request.token, f"cluster {found.cluster} was deleted on this server")
+        return Admission(id=request.id, status=farewell.GONE, message=order)
 
     async def _record(self, name: str, params: ClusterParams) -> None:
         known = self._registry.cluster(name)
@@ -152,6 +171,8 @@ class Admissions:
         for attempt in range(_ATTEMPTS):
             try:
                 cluster = await self._client.get(CLUSTERS, name)
+                if _is_leaving(cluster, params):
+                    return
                 _check_same_cluster(cluster, params)
                 cluster = await self._remember_uid(cluster, params)
                 status = registered(cluster, params, self._clock)
@@ -182,9 +203,16 @@ class Admissions:
         return await self._client.patch(CLUSTERS, cluster.metadata.name, {"metadata": metadata})
 
 
-def _check_same_cluster(cluster: Cluster, params: ClusterParams) -> None:
-    if cluster.is_deleting:
+def _is_leaving(cluster: Cluster, params: ClusterParams) -> bool:
+    """Whether the agent comes back to clean up, which it tells through its tunnel. Nobody else is let in then."""
+    if not cluster.is_deleting:
+        return False
+    if not params.uid or params.uid != cluster.metadata.annotations.get(UID_ANNOTATION):
         raise RegistrationRefused(400, "cluster not found")
+    return True
+
+
+def _check_same_cluster(cluster: Cluster, params: ClusterParams) -> None:
     known = cluster.metadata.annotations.get(UID_ANNOTATION, "")
     # One manifest applied to two clusters: their agents would take turns as one
     if params.uid and known and params.uid != known and cluster.status.connected:

@@ -13,18 +13,15 @@ from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.state import evaluate
-from outrider.features.clusters.admission import (
-    UID_ANNOTATION,
-    Admissions,
-    endpoint_url,
-    read_params,
-    registered,
-)
+from outrider.features.clusters.admission import Admissions, endpoint_url, read_params, registered
 from outrider.features.clusters.errors import RegistrationRefused
+from outrider.features.clusters.lifecycle import UID_ANNOTATION
+from outrider.features.clusters.tombstones import Tombstone
 from outrider.kube import conditions as c
 from outrider.kube.errors import TransportError
 from outrider.kube.meta import ObjectMeta
 from outrider.link.messages import Admit
+from outrider.tunnel import farewell
 from tests.support.clock import FakeClock
 
 CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
@@ -115,6 +112,15 @@ class Registry:
         return self._answer
 
 
+class Tombstones:
+    """Knows the deleted cluster of the token `deleted`, as long as it is told the right uid."""
+
+    async def find(self, token: str, kube_system: str) -> Tombstone | None:
+        if (token, kube_system) != ("deleted", "abc-1"):
+            return None
+        return Tombstone(cluster="c-9", record="r", kube_system="abc-1", credentials=(), removed_at=None)
+
+
 @pytest.mark.parametrize(
     ("answer", "synced", "token", "status", "message"),
     [
@@ -128,7 +134,7 @@ class Registry:
 async def test_answers(answer: object, synced: bool, token: str, status: int, message: str) -> None:
     registry: Any = Registry(answer)
     client: Any = None
-    admissions = Admissions(client, registry, FakeClock(), synced=lambda: synced)
+    admissions = Admissions(client, registry, Tombstones(), FakeClock(), synced=lambda: synced)  # type: ignore[arg-type]
     found = await admissions.admit(Admit(id=3, token=token, params=GOOD))
     assert (found.id, found.status, found.message, found.cluster) == (3, status, message, "")
 
@@ -159,7 +165,7 @@ def admitted_before() -> Cluster:
 
 
 def admissions(cluster: Cluster) -> Admissions:
-    return Admissions(Silent(), Records(cluster), FakeClock(), synced=lambda: True)  # type: ignore[arg-type]
+    return Admissions(Silent(), Records(cluster), Tombstones(), FakeClock(), synced=lambda: True)  # type: ignore[arg-type]
 
 
 async def test_an_agent_that_comes_back_costs_no_further_request() -> None:
@@ -179,3 +185,15 @@ async def test_a_cluster_that_is_being_removed_is_looked_at() -> None:
     cluster.metadata.deletion_timestamp = FakeClock().now()
     with pytest.raises(AssertionError, match="the API server was asked: get"):
         await admissions(cluster).admit(Admit(id=1, token="t", params=GOOD))
+
+
+async def test_the_agent_of_a_deleted_cluster_is_told_to_clean_up() -> None:
+    registry: Any = Registry(None)
+    client: Any = None
+    admissions = Admissions(client, registry, Tombstones(), FakeClock(), synced=lambda: True)  # type: ignore[arg-type]
+    told = await admissions.admit(Admit(id=1, token="deleted", params=GOOD))
+    assert (told.status, told.cluster) == (410, "")
+    assert farewell.is_order(told.status, told.message.encode(), "deleted")
+    other = {"cluster": {**GOOD["cluster"], "uid": "another"}}
+    assert (await admissions.admit(Admit(id=2, token="deleted", params=other))).status == 400
+    assert (await admissions.admit(Admit(id=3, token="unknown", params=GOOD))).status == 400
