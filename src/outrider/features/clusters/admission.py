@@ -7,6 +7,7 @@ dropped with the message that carried it.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import ipaddress
@@ -111,7 +112,11 @@ def _certificates(ca_cert: str) -> str:
 
 
 class Admissions:
-    """Answers `Admit`. Refuses whenever it cannot be sure; `synced` says whether it knows all tokens yet."""
+    """Answers `Admit`. Refuses whenever it cannot be sure; `synced` says whether it knows all tokens yet.
+
+    `turns` are decided at once. Who has no turn after `patience` seconds is sent away before any work was done for
+    him: of a crowd that is too large some get in quickly and the rest soon, instead of all timing out together.
+    """
 
     def __init__(
         self,
@@ -121,15 +126,24 @@ class Admissions:
         clock: Clock,
         *,
         synced: Callable[[], bool],
+        turns: int = 16,
+        patience: float = 4.0,
     ) -> None:
         self._client = client
         self._registry = registry
         self._tombstones = tombstones
         self._clock = clock
         self._synced = synced
+        self._turns = asyncio.Semaphore(turns)
+        self._patience = patience
 
     async def admit(self, request: Admit) -> Admission:
         """200 with cluster and registration, or the status and text for the agent; never raises."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            return Admission(id=request.id, status=503, message="many agents are registering, try again")
         try:
             return await self._admit(request)
         except RegistrationRefused as refusal:
@@ -138,6 +152,8 @@ class Admissions:
         except KubeError as error:
             log.warning("registration from %s cannot be decided: %s", request.remote, error)
             return Admission(id=request.id, status=503, message="registration is not possible now, try again")
+        finally:
+            self._turns.release()
 
     async def _admit(self, request: Admit) -> Admission:
         if not request.token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -166,6 +167,43 @@ def admitted_before() -> Cluster:
 
 def admissions(cluster: Cluster) -> Admissions:
     return Admissions(Silent(), Records(cluster), Tombstones(), FakeClock(), synced=lambda: True)  # type: ignore[arg-type]
+
+
+class Slow(Registry):
+    """Takes until it is told; counts who is being decided on."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.go = asyncio.Event()
+        self.under_way = self.most = 0
+
+    async def authenticate(self, token: str) -> Any:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.go.wait()
+        self.under_way -= 1
+        return None
+
+
+async def test_of_a_crowd_a_few_are_decided_on_at_once_and_the_rest_is_sent_away_in_time() -> None:
+    registry, stones, client = Slow(), Tombstones(), None
+    crowded = Admissions(
+        client,  # type: ignore[arg-type]
+        registry,  # type: ignore[arg-type]
+        stones,  # type: ignore[arg-type]
+        FakeClock(),
+        synced=lambda: True,
+        turns=3,
+        patience=0.05,
+    )
+    asked = [asyncio.create_task(crowded.admit(Admit(id=n, token="t", params=GOOD))) for n in range(20)]
+    await asyncio.sleep(0.2)
+    assert (registry.most, sum(one.done() for one in asked)) == (3, 17)
+    registry.go.set()
+    answers = [await one for one in asked]
+    assert sorted(one.status for one in answers) == [400] * 3 + [503] * 17
+    assert "try again" in next(one.message for one in answers if one.status == 503)
+    assert (await crowded.admit(Admit(id=99, token="t", params=GOOD))).status == 400
 
 
 async def test_an_agent_that_comes_back_costs_no_further_request() -> None:
