@@ -10,6 +10,7 @@ from outrider.apis.management.settings import BY_NAME, PUBLIC_NAMES
 from outrider.apis.norman import NormanError, Unauthenticated
 from outrider.apis.views.call import Call
 from outrider.apis.views.view import Access, Field, Hooks, Json, Proceed, View
+from outrider.facade import default_role
 from outrider.features.auth.settings import AuthSettings
 from outrider.kube.builtin import plain
 from outrider.kube.client import Client
@@ -51,6 +52,8 @@ class VisibleSettings:
         if held is not None:
             # What a thousand agents that come back ask for before they dial is not worth a request each
             return SETTINGS.encode(held)
+        if name == default_role.NAME:
+            return await default_role.read(call)
         client = self._client if name in PUBLIC_NAMES else call.client
         stored = await client.get_or_none(_PLAIN, name)
         if stored is None and name not in BY_NAME:
@@ -67,6 +70,8 @@ class VisibleSettings:
     async def update(self, call: Call, old: Json, patch: Json) -> Json:
         """A new value; creates the setting where there is none."""
         name, value = _checked(old["metadata"]["name"]), _text(patch.get("value"))
+        if name == default_role.NAME:
+            return await default_role.write(call, value)
         self._check_writable(name)
         change = {"value": value, "customized": value != ""}
         try:
@@ -77,6 +82,9 @@ class VisibleSettings:
     async def delete(self, call: Call, old: Json) -> Json | None:
         """Back to the default; a setting that has none goes."""
         name = old["metadata"]["name"]
+        if name == default_role.NAME:
+            await default_role.write(call, old["default"])
+            return None
         self._check_writable(name)
         if name in BY_NAME:
             await call.client.patch(_PLAIN, name, {"value": "", "customized": False})

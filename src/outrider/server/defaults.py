@@ -1,6 +1,7 @@
 """The Setting and Feature objects that every installation has, made at start (contract, auth-and-rbac §6)."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 from outrider.apis.management import features, settings
@@ -8,6 +9,8 @@ from outrider.apis.management.feature import FEATURES, Feature
 from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectMeta
+
+log = logging.getLogger(__name__)
 
 _WIDTH = 8
 _MINE = ("default", "source", "customized")
@@ -28,9 +31,12 @@ async def install(client: Client, environ: Mapping[str, str], computed: Mapping[
             default = computed.get(definition.name, definition.default)
             await _ensure_setting(client, definition, held.get(definition.name), default, environ)
 
+    wanted = feature_overrides(environ.get("CATTLE_FEATURES", ""))
+
     async def ensure_feature(definition: features.Definition) -> None:
         async with slots:
-            await _ensure_feature(client, definition, switches.get(definition.name))
+            held = switches.get(definition.name)
+            await _ensure_feature(client, definition, held, wanted.get(definition.name))
 
     await asyncio.gather(
         *(ensure_setting(definition) for definition in settings.DEFINITIONS),
@@ -57,13 +63,33 @@ async def _ensure_setting(
         await client.patch(SETTINGS, definition.name, facts)
 
 
-async def _ensure_feature(client: Client, definition: features.Definition, held: Feature | None) -> None:
+def feature_overrides(text: str) -> dict[str, bool]:
+    """What `a=true,b=false` says of known features; the rest is logged and passed over."""
+    wanted: dict[str, bool] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if name in features.RETIRED:
+            continue
+        if name not in features.BY_NAME or not equals or value not in ("true", "false"):
+            log.warning("CATTLE_FEATURES: %r is passed over: it takes <known feature>=true|false", part)
+            continue
+        wanted[name] = value == "true"
+    return wanted
+
+
+async def _ensure_feature(
+    client: Client, definition: features.Definition, held: Feature | None, wanted: bool | None
+) -> None:
     if held is None:
         held = await client.apply(FEATURES, Feature(metadata=ObjectMeta(name=definition.name)))
+    if wanted is not None and not definition.locked and held.spec.value is not wanted:
+        held = await client.patch(FEATURES, definition.name, {"spec": {"value": wanted}})
     facts = {
         "default": definition.default,
         "dynamic": definition.dynamic,
         "description": definition.description,
+        "locked_value": definition.default if definition.locked else None,
     }
     if any(getattr(held.status, name) != value for name, value in facts.items()):
-        await client.patch(FEATURES, definition.name, {"status": facts}, subresource="status")
+        shown = {"lockedValue" if name == "locked_value" else name: value for name, value in facts.items()}
+        await client.patch(FEATURES, definition.name, {"status": shown}, subresource="status")

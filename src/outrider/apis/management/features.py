@@ -33,6 +33,39 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("continuous-delivery", True, False, "Show delivery from Git in the user interface."),
 )
 
+_UNUSED = "Known for clients that read or set it; nothing here depends on it yet."
+
+
+def _unused(name: str, default: bool, *, dynamic: bool = False) -> Definition:
+    return Definition(name, default, dynamic, _UNUSED)
+
+
+DEFINITIONS += (
+    Definition(
+        "aggregated-roletemplates", True, True, "Role templates inherit by aggregation, always.", locked=True
+    ),
+    Definition("oidc-provider", False, False, "Be an identity provider for other programs."),
+    Definition("scim", False, False, "Let identity providers create users and groups by SCIM."),
+    _unused("clean-stale-secrets", True),
+    _unused("rke2", True),
+    _unused("provisioningv2", True),
+    _unused("managed-system-upgrade-controller", True),
+    _unused("turtles", True),
+    _unused("provisioningv2-fleet-workspace-back-population", True),
+    _unused("v2prov-etcd-snapshot-backpopulate", True),
+    _unused("uiextension", True),
+    _unused("imported-day-2-ops", True),
+    _unused("provisioningprebootstrap", False),
+    _unused("consistent-hashing-cluster-ownership", False),
+    _unused("harvester", True, dynamic=True),
+    _unused("harvester-baremetal-container-workload", False, dynamic=True),
+    _unused("unsupported-storage-drivers", False, dynamic=True),
+    _unused("legacy", False, dynamic=True),
+    _unused("istio-virtual-service-ui", True, dynamic=True),
+    _unused("cluster-autoscaling", False),
+    _unused("rancher-scc-registration-extension", False),
+)
+
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in DEFINITIONS}
 
 # Once known to the reference and accepted without effect.

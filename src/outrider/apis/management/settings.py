@@ -7,6 +7,7 @@ default at start, and its value is checked by the API server through the rules o
 from dataclasses import dataclass
 from enum import Enum
 
+from outrider.apis.management.setting_names import ROWS
 from outrider.apis.schema import Rule
 
 
@@ -242,6 +243,10 @@ DEFINITIONS: tuple[Definition, ...] = (
     ),
     Definition(name="ui-community-links", default="true", description="Show links to the community."),
     Definition(name="ui-preferred", default="vue", description="User interface that is served at the root."),
+    *(
+        Definition(name=name, default=default, description=about, check=Check[check or "TEXT"])
+        for name, default, about, check in ROWS
+    ),
 )
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in DEFINITIONS}
