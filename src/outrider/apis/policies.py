@@ -13,6 +13,7 @@ from outrider.apis.management.cluster import CLUSTERS
 from outrider.apis.management.group import (
     CREATOR_ID,
     CREATOR_PRINCIPAL_NAME,
+    LOCAL_CLUSTER,
     NO_CREATOR_RBAC,
     SYSTEM_NAMESPACE,
 )
@@ -148,6 +149,19 @@ POLICIES: tuple[Policy, ...] = (
                 f"!({_IS_NEW}) || object.spec.clusterName == object.metadata.namespace",
                 "spec.clusterName must be the namespace of this object: who may make tokens in the namespace of"
                 " one cluster must not admit agents to another",
+            ),
+        ),
+    ),
+    Policy(
+        name="outrider-local-cluster",
+        kinds=(CLUSTERS,),
+        operations=("DELETE",),
+        variables=(),
+        checks=(
+            Check(
+                f"oldObject.metadata.name != '{LOCAL_CLUSTER}'",
+                f"the cluster '{LOCAL_CLUSTER}' is this server's own and cannot be removed",
+                reason="Forbidden",
             ),
         ),
     ),

@@ -108,7 +108,7 @@ def evaluate(
     """
     found = list(conditions)
     if obj.is_deleting:
-        return _removing(obj, now)
+        return _removing(obj, found, now)
     state = _errors(found) or _gates(found) or _progress(found)
     if state is not None:
         return state
@@ -122,13 +122,16 @@ def evaluate(
     return State(name="active")
 
 
-def _removing(obj: Object, now: datetime) -> State:
+def _removing(obj: Object, conditions: list[Condition], now: datetime) -> State:
     since = obj.metadata.deletion_timestamp
     late = since is not None and now - since > _LONG_REMOVAL
     message = ""
     if obj.metadata.finalizers:
         finalizer = obj.metadata.finalizers[0].removeprefix("controller.cattle.io/")
         message = f"waiting on {'object cleanup' if finalizer == 'foregroundDeletion' else finalizer}"
+        # Additive to the contract: what that waiting is for, where it is known
+        told = next((c.message for c in conditions if c.type == "Removed" and c.message), "")
+        message += f": {told}" if told else ""
     return State(name="removing", error=late, transitioning=True, message=message)
 
 

@@ -21,6 +21,8 @@ from outrider.kube.meta import Condition
 
 FINALIZER: Final = "wrangler.cattle.io/mgmt-cluster-remove"
 SYSTEM_NAMESPACE: Final = "management.cattle.io/system-namespace"
+UID_ANNOTATION: Final = "outrider.io/kube-system-uid"
+"""On a record: the uid of its cluster's namespace kube-system, which tells one cluster from another."""
 EXTERNALLY_MANAGED: Final = "provisioning.cattle.io/externally-managed"
 DISCONNECTED: Final = "Disconnected"
 DISCONNECTED_MESSAGE: Final = "Cluster agent is not connected"

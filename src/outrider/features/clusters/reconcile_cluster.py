@@ -1,14 +1,10 @@
-"""Keeps what every cluster record comes with: its namespace, conditions and registration tokens.
-
-Deletion in its first form: twin and namespace go, then the record. Removing what an agent left in the cluster
-itself comes with the desired state's delivery.
-"""
+"""Keeps what every cluster record comes with: its namespace, conditions and registration tokens."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +13,6 @@ from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
-from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
 from outrider.features.clusters.lifecycle import (
     FINALIZER,
@@ -44,11 +39,9 @@ from outrider.runtime.store import Lister
 NAME_INDEX: Final = "displayName"
 TWIN_INDEX: Final = "management-cluster"
 
-_NAMESPACE_PATIENCE: Final = timedelta(seconds=60)
-
 
 class ClusterReconciler:
-    """One cluster record at a time; `clusters` has index `NAME_INDEX`, `twins` has `TWIN_INDEX`."""
+    """One cluster record at a time; `clusters` has index `NAME_INDEX`."""
 
     def __init__(
         self,
@@ -56,25 +49,21 @@ class ClusterReconciler:
         *,
         clusters: Lister[Cluster],
         registrations: Lister[ClusterRegistrationToken],
-        twins: Lister[ProvisioningCluster],
         settings: ClusterSettings,
         clock: Clock,
     ) -> None:
         self._client = client
         self._clusters = clusters
         self._registrations = registrations
-        self._twins = twins
         self._settings = settings
         self._clock = clock
         self._spaces: set[str] = set()
 
     async def reconcile(self, key: ObjectKey) -> Result:
-        """Bring the record of one cluster up to date, or take it apart."""
+        """Bring the record of one cluster up to date, unless it is on its way out."""
         cluster = self._clusters.get(key)
-        if cluster is None:
+        if cluster is None or cluster.is_deleting:
             return DONE
-        if cluster.is_deleting:
-            return await self._release(cluster)
         cluster = await self._keep_spec(cluster)
         try:
             problem = await self._keep_namespace(cluster)
@@ -146,41 +135,6 @@ class ClusterReconciler:
             if self._registrations.get(ObjectKey(name, registration)) is None:
                 with contextlib.suppress(AlreadyExists):
                     await self._client.create(REGISTRATION_TOKENS, new_registration(name, registration))
-
-    async def _release(self, cluster: Cluster) -> Result:
-        if FINALIZER not in cluster.metadata.finalizers:
-            return DONE
-        name = cluster.metadata.name
-        for twin in self._twins.index(TWIN_INDEX, name):
-            if not twin.is_deleting:
-                key = twin.key
-                await self._client.delete_if_exists(PROVISIONING_CLUSTERS, key.name, key.namespace)
-        if not await self._namespace_is_gone(cluster):
-            return requeue(0.5)
-        remaining = [finalizer for finalizer in cluster.metadata.finalizers if finalizer != FINALIZER]
-        patch = {
-            "metadata": {
-                "resourceVersion": cluster.metadata.resource_version,
-                "finalizers": remaining or None,
-            }
-        }
-        with contextlib.suppress(NotFound):
-            await self._client.patch(CLUSTERS, name, patch)
-        return DONE
-
-    async def _namespace_is_gone(self, cluster: Cluster) -> bool:
-        name = cluster.metadata.name
-        try:
-            found = await self._client.get(NAMESPACES, name)
-        except NotFound:
-            return True
-        if not owns_namespace(cluster, found):
-            return True
-        if not found["metadata"].get("deletionTimestamp"):
-            await self._client.delete_if_exists(NAMESPACES, name, uid=found["metadata"]["uid"])
-        since = cluster.metadata.deletion_timestamp
-        # A namespace can hang on a finalizer of somebody else; the garbage collector has it from here
-        return since is not None and self._clock.now() - since > _NAMESPACE_PATIENCE
 
 
 class NamespaceGoing(Exception):

@@ -62,13 +62,17 @@ class Registry:
         self._settings = settings
         self._clock = clock
 
-    def find(self, token: str) -> tuple[str, ClusterRegistrationToken] | None:
-        """(cluster, registration) that `token` admits to now; None for an unknown, expired or revoked one."""
+    def find(self, token: str, *, leaving: bool = False) -> tuple[str, ClusterRegistrationToken] | None:
+        """(cluster, registration) that `token` admits to now; None for an unknown, expired or revoked one.
+
+        That of a cluster which is being deleted is found with `leaving` only.
+        """
         if not reg.well_formed(token):
             return None
         for secret in self._secrets.index(TOKEN_INDEX, reg.token_hash(token)):
             found = self._owner(secret)
-            if found is None or self._cluster_of(found) is None:
+            cluster = self._cluster_of(found) if found is not None else None
+            if found is None or cluster is None or (cluster.is_deleting and not leaving):
                 continue
             held = reg.read_secret(secret)
             if held is not None and reg.accepts(held, self.terms(found), token, self._clock.now()):
@@ -78,10 +82,12 @@ class Registry:
     async def authenticate(self, token: str) -> tuple[str, str] | None:
         """(cluster, registration's name), after asking the API server whether the registration still is there.
 
+        The cluster may be on its way out: its agent comes back to tell how far it is.
+
         The local copies may be a moment old; a deleted registration must not admit anybody in that moment.
         Raises KubeError when the API server does not say.
         """
-        found = self.find(token)
+        found = self.find(token, leaving=True)
         if found is None:
             return None
         cluster, registration = found
@@ -135,6 +141,11 @@ class Registry:
                 found[one.metadata.name] = held.token
         return found
 
+    def known_tokens(self, cluster: str) -> list[str]:
+        """All clear tokens of the cluster's registrations, good or not, those before a rotation too."""
+        held = [reg.read_secret(secret) for secret in self._secrets.list(cluster)]
+        return [token for one in held if one for token in (one.token, one.previous_token) if token]
+
     def usable(self, registration: ClusterRegistrationToken) -> bool:
         """Whether the registration lets agents in now."""
         held = self.held(registration.metadata.namespace, registration.metadata.name)
@@ -163,5 +174,4 @@ class Registry:
     def _cluster_of(self, registration: ClusterRegistrationToken) -> Cluster | None:
         if registration.is_deleting or registration.spec.cluster_name != registration.metadata.namespace:
             return None
-        cluster = self._clusters.get(ObjectKey("", registration.metadata.namespace))
-        return None if cluster is None or cluster.is_deleting else cluster
+        return self._clusters.get(ObjectKey("", registration.metadata.namespace))

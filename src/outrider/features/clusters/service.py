@@ -27,6 +27,7 @@ from outrider.runtime.informer import Event
 from outrider.tunnel.reports import (
     Inventory,
     InventoryDelta,
+    Removal,
     ReportError,
     decode_agent_message,
     encode,
@@ -39,7 +40,8 @@ class ClusterService:
     """Handles the link's messages about clusters.
 
     `send` hands a message to the gateway; `changed(cluster)` has the cluster's inventory and desired state
-    looked at; `synced` says whether all clusters and registrations are known yet.
+    looked at; `synced` says whether all clusters and registrations are known yet; `leaving` hears what the
+    agents of deleted clusters say.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ClusterService:
         send: Callable[[Message], None],
         changed: Callable[[str], None],
         synced: Callable[[], bool],
+        leaving: Callable[[str, Removal], None] = lambda cluster, report: None,
     ) -> None:
         self._admissions = admissions
         self._registry = registry
@@ -60,6 +63,7 @@ class ClusterService:
         self._send = send
         self._changed = changed
         self._synced = synced
+        self._leaving = leaving
 
     async def admit(self, message: Admit) -> Admission:
         """Whether an agent may open a tunnel."""
@@ -86,6 +90,9 @@ class ClusterService:
             return
         if isinstance(report, Inventory | InventoryDelta):
             self._follow(message, report)
+        elif isinstance(report, Removal):
+            self._leaving(message.cluster, report)
+            self._changed(message.cluster)
 
     def _follow(self, message: FromAgent, report: Inventory | InventoryDelta) -> None:
         answer = self._inventories.follow(message.cluster, message.session, report)
@@ -108,12 +115,14 @@ class ClusterService:
             self._close_unjustified(event.old.metadata.namespace)
 
     def cluster_changed(self, event: Event[Cluster]) -> None:
-        """Follow the clusters' informer: a cluster that leaves loses its tunnels."""
-        cluster = event.new or event.old
-        if cluster is not None and (event.new is None or cluster.is_deleting):
-            name = cluster.metadata.name
+        """Follow the clusters' informer: a cluster that is gone loses its tunnels.
+
+        One that leaves keeps them: its agent cleans up, and tells how far it is.
+        """
+        if event.new is None and event.old is not None:
+            name = event.old.metadata.name
             if self._sessions.of(name):
-                self._send(CloseSessions(cluster=name, reason="the cluster is being removed"))
+                self._send(CloseSessions(cluster=name, reason="the cluster was removed"))
 
     async def sweep(self) -> None:
         """Close the tunnels that were told before it was known what they are based on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
 from outrider.apis.views.view import View
 from outrider.features.clusters.administrators import administrators
 from outrider.features.clusters.admission import Admissions
+from outrider.features.clusters.collector import Collector
 from outrider.features.clusters.contributor import ClusterObjects
 from outrider.features.clusters.inventories import Inventories
 from outrider.features.clusters.lifecycle import name_key
@@ -28,9 +30,11 @@ from outrider.features.clusters.pairing import management_name
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX, TWIN_INDEX, ClusterReconciler, twin_keys
 from outrider.features.clusters.reconcile_connection import ConnectionReconciler
 from outrider.features.clusters.reconcile_delivery import DeliveryReconciler
+from outrider.features.clusters.reconcile_farewell import FarewellReconciler
 from outrider.features.clusters.reconcile_inventory import InventoryReconciler, is_writer
 from outrider.features.clusters.reconcile_provisioning import ProvisioningReconciler, TwinReconciler
 from outrider.features.clusters.reconcile_registration import READER_ROLE, RegistrationReconciler
+from outrider.features.clusters.reconcile_removal import RemovalReconciler
 from outrider.features.clusters.reconcile_upgrades import FLEET, SETTINGS_OF_PLANS, UpgradeReconciler
 from outrider.features.clusters.registry import SECRET_SELECTOR, TOKEN_INDEX, Registry, token_hashes
 from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
@@ -44,6 +48,8 @@ from outrider.features.clusters.sessions import (
 )
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.sources import DeliverySource, SpecSource, UpgradeSource
+from outrider.features.clusters.tombstones import CREDENTIAL_INDEX, Tombstones, credentials_in
+from outrider.features.clusters.tombstones import SELECTOR as TOMBSTONES
 from outrider.features.clusters.views import ClusterViews, MintToken
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, ROLES, SECRETS
@@ -75,6 +81,10 @@ class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
         settle: how long after a start nothing is published, so that the gateway can tell its tunnels.
         publish_interval, session_expiry: renewal of a replica's sessions, and when they count as dead.
         inventory_pause: least time between two writes of one cluster's inventory.
+        removal_patience: how long the agent of a deleted cluster is waited for.
+        collect_interval: between two looks for what belongs to no cluster any more; two are needed.
+        remember: how long a deleted cluster's agent is told from a stranger; of more than `remembered`, the
+            oldest are forgotten.
     """
 
     replica: str
@@ -85,6 +95,10 @@ class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_expiry: float = 30.0
     inventory_pause: float = 10.0
     local_interval: float = 15.0
+    removal_patience: float = 50.0
+    collect_interval: float = 60.0
+    remember: float = 90 * 86400.0
+    remembered: int = 1000
     import_rate: float = 2.0
     import_burst: int = 60
 
@@ -145,6 +159,15 @@ class _Informers:
         self.registrations: Informer[ClusterRegistrationToken] = add(Informer(client, REGISTRATION_TOKENS))
         self.secrets: Informer[dict[str, Any]] = add(
             Informer(client, SECRETS, labels=SECRET_SELECTOR, indexes={TOKEN_INDEX: token_hashes})
+        )
+        self.tombstones: Informer[dict[str, Any]] = add(
+            Informer(
+                client,
+                CONFIGMAPS,
+                namespace=NAMESPACE,
+                labels=TOMBSTONES,
+                indexes={CREDENTIAL_INDEX: credentials_in},
+            )
         )
         self.readers: Informer[dict[str, Any]] = add(
             Informer(client, ROLES, fields=f"metadata.name={READER_ROLE}")
@@ -239,17 +262,32 @@ def build(
         stored_settings=informers.settings,
     )
 
+    tombstones = Tombstones(
+        client,
+        informers.tombstones,
+        clusters,
+        clock,
+        age=timedelta(seconds=config.remember),
+        limit=config.remembered,
+    )
+    farewell = FarewellReconciler(background, clusters=clusters, sessions=sessions, send=send, clock=clock)
+    farewells: Controller[ObjectKey] = Controller(
+        "farewells", farewell, workers=2, sources=[Source(clusters)], clock=clock
+    )
+
     def changed(cluster: str) -> None:
         inventory.enqueue(ObjectKey("", cluster))
+        farewells.enqueue(ObjectKey("", cluster))
 
     service = ClusterService(
-        admissions=Admissions(client, registry, clock, synced=lambda: manager.synced),
+        admissions=Admissions(client, registry, tombstones, clock, synced=lambda: manager.synced),
         registry=registry,
         sessions=sessions,
         inventories=inventories,
         send=send,
         changed=changed,
         synced=lambda: manager.synced,
+        leaving=farewell.heard,
     )
     informers.registrations.subscribe(service.registration_changed)
     clusters.subscribe(service.cluster_changed)
@@ -263,6 +301,7 @@ def build(
     )
     # Every replica has tunnels of its own: what looks after them is not for the leader alone
     manager.add_task(inventory.name, inventory.run)
+    manager.add_task(farewells.name, farewells.run)
     manager.add_task("tunnels without registration", service.sweep)
     manager.add_task("session publisher", publisher.run)
     manager.add_task("session expiry", connected.run)
@@ -272,6 +311,27 @@ def build(
         background, informers, registry=registry, settings=settings, connected=connected, clock=clock
     ):
         manager.add_controller(controller)
+
+    removal = RemovalReconciler(
+        background,
+        clusters=clusters,
+        twins=informers.twins,
+        registry=registry,
+        tombstones=tombstones,
+        events=Events(client, "outrider", clock=clock),
+        clock=clock,
+        patience=timedelta(seconds=config.removal_patience),
+    )
+    manager.add_controller(
+        Controller("removed clusters", removal, workers=8, sources=[Source(clusters)], clock=clock)
+    )
+    collector = Collector(
+        background,
+        registrations=informers.registrations,
+        tombstones=tombstones,
+        interval=config.collect_interval,
+    )
+    manager.add_task("collector", collector.run, leader_only=True)
 
     upgrades = UpgradeReconciler(
         client,
@@ -351,7 +411,6 @@ def _controllers(
                 client,
                 clusters=clusters,
                 registrations=registrations,
-                twins=twins,
                 settings=settings,
                 clock=clock,
             ),
