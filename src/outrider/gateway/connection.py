@@ -64,8 +64,8 @@ class Dispatcher(Protocol):
         """A connection is gone."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """The server's side of one client connection.
+class ClientConnection:
+    """The server's side of one client connection: an asyncio.Protocol, though not by inheritance.
 
     `since` is the loop's time at which it last fell idle, began to receive a head or received some of a body; the
     listener's sweeper ends connections on which nothing goes on for too long. `linger` is in seconds.
@@ -199,7 +199,8 @@ class ClientConnection(asyncio.Protocol):
         candidate = self._candidate
         # A head may begin with empty lines; then `start` is not where its header lines begin.
         if candidate is not None and candidate is not before and FIRST_LINE.match(data) is not None:
-            self._familiar = candidate._replace(block=data[start:])
+            candidate.block = data[start:]
+            self._familiar = candidate
         return None
 
     def _begin_familiar(self, method: bytes, target: bytes, familiar: Familiar) -> None:

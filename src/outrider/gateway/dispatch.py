@@ -10,7 +10,6 @@ from outrider.gateway.audit_tap import Tap
 from outrider.gateway.connection import ClientConnection
 from outrider.gateway.exchange import Exchange
 from outrider.gateway.metrics import Metrics
-from outrider.gateway.routing import Route
 from outrider.gateway.tunnels import TunnelRegistry
 from outrider.gateway.verdicts import Grant, VerdictCache
 from outrider.link.claims import encode_claim
@@ -113,14 +112,14 @@ class Dispatcher:
 
     def start(self, exchange: Exchange) -> None:
         """Routes an exchange; whoever needs a verdict gets one first."""
-        kind, exchange.cluster, exchange.target = route = routing.route(exchange.target)
-        exchange.route = kind
+        kind, cluster, target = routing.route(exchange.target)
+        exchange.route, exchange.cluster, exchange.target = kind, cluster, target
         if kind == routing.CONTROL or self._audit.taps:
             tap = self._audit.tap(exchange)
             if tap is not None:
                 exchange.tap_with(tap)
         if kind in _JUDGED:
-            refusal = _refusal(exchange, route)
+            refusal = _refusal(exchange)
             if refusal is not None:
                 return exchange.answer(refusal)
             return self._judge(exchange)
@@ -211,10 +210,10 @@ class Dispatcher:
         exchange.run_on(backend.open(Request(head, exchange.length, exchange.upgrade), claim, exchange))
 
 
-def _refusal(exchange: Exchange, route: Route) -> answers.Answer | None:
+def _refusal(exchange: Exchange) -> answers.Answer | None:
     if exchange.impersonates:
         return answers.NO_IMPERSONATION
-    if route.kind == routing.CLUSTER and not route.cluster and exchange.credential:
+    if exchange.route == routing.CLUSTER and not exchange.cluster and exchange.credential:
         return answers.NO_CLUSTER
     if exchange.from_cookie:
         return _cookie_refusal(exchange)

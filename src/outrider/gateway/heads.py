@@ -6,7 +6,7 @@ too large (RFC 9112, RFC 9110 §7.6.1; auth-and-rbac §4.3).
 """
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import httptools
 
@@ -166,19 +166,23 @@ def _take_cookie(exchange: Exchange, cookie: bytes) -> None:
             return
 
 
-class Familiar(NamedTuple):
+class Familiar:
     """What the header lines of a request without a body came to, for the next request with the very same bytes.
 
-    Clients send the same lines with every request on a connection; only the first line differs.
+    Clients send the same lines with every request on a connection; only the first line differs. `block` is the lines
+    as they were sent, empty until they are known.
     """
 
-    block: bytes
-    lines: tuple[bytes, ...]
-    special: dict[bytes, bytes]
-    host: bytes
-    credential: bytes
-    cookie: bytes
-    from_cookie: bool
+    __slots__ = ("block", "cookie", "credential", "from_cookie", "host", "lines", "special")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.block = b""
+        self.lines = tuple(exchange.lines)
+        self.special = exchange.special
+        self.host = exchange.host
+        self.credential = exchange.credential
+        self.cookie = exchange.cookie
+        self.from_cookie = exchange.from_cookie
 
 
 def familiar_of(exchange: Exchange) -> Familiar | None:
@@ -187,12 +191,4 @@ def familiar_of(exchange: Exchange) -> Familiar | None:
         return None
     if exchange.impersonates or exchange.origin or exchange.method not in _BODYLESS:
         return None
-    return Familiar(
-        b"",
-        tuple(exchange.lines),
-        exchange.special,
-        exchange.host,
-        exchange.credential,
-        exchange.cookie,
-        exchange.from_cookie,
-    )
+    return Familiar(exchange)

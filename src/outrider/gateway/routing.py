@@ -2,7 +2,6 @@
 
 import functools
 import re
-from typing import NamedTuple
 
 LOCAL = "local"
 CONTROL = "control"
@@ -29,12 +28,8 @@ _EXACT = {
 _NATIVE = frozenset({b"api", b"apis", b"openapi", b"version"})
 
 
-class Route(NamedTuple):
-    """Where a request goes: kind, the cluster's id if it goes to one, and the target that the backend sees."""
-
-    kind: str
-    cluster: str
-    target: bytes
+Route = tuple[str, str, bytes]
+"""Where a request goes: kind, the cluster's id if it goes to one, and the target that the backend sees."""
 
 
 def route(target: bytes) -> Route:
@@ -44,17 +39,17 @@ def route(target: bytes) -> Route:
     An id that no cluster can have is routed as one that does not exist, so that nothing can be told apart.
     """
     if (b"/." in target or b"%" in target or b"\\" in target) and _has_dots(target):
-        return Route(BAD, "", target)
+        return BAD, "", target
     for prefix in _PREFIXES:
         if target.startswith(prefix):
             return _cluster_route(target, len(prefix))
     path = target.partition(b"?")[0]
     kind = _EXACT.get(path)
     if kind is not None:
-        return Route(kind, "", target)
+        return kind, "", target
     if path.split(b"/", 2)[1] in _NATIVE:
-        return Route(LOCAL, LOCAL, target)
-    return Route(CONTROL, "", target)
+        return LOCAL, LOCAL, target
+    return CONTROL, "", target
 
 
 def scope(target: bytes) -> str:
@@ -73,9 +68,9 @@ def _cluster_route(target: bytes, start: int) -> Route:
     else:
         identifier, rest = target[start:end], target[end:]
     if rest.startswith(b"//"):
-        return Route(BAD, "", target)
+        return BAD, "", target
     cluster = _cluster(identifier)
-    return Route(LOCAL if cluster == LOCAL else CLUSTER, cluster, rest)
+    return LOCAL if cluster == LOCAL else CLUSTER, cluster, rest
 
 
 @functools.lru_cache(maxsize=4096)

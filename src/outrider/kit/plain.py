@@ -6,24 +6,17 @@ compares them; where this one is in doubt it declines.
 """
 
 import re
-from typing import NamedTuple
 
 from outrider.kit import http1
 
 _HEAD = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n"
+    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     rb"(" + http1.LINES + rb")Content-Length: ([0-9]{1,15})\r\n(" + http1.LINES + rb")\r\n"
 )
 _BODYLESS = frozenset({b"204", b"304"})
 
-
-class PlainHead(NamedTuple):
-    """Status, length of the body in bytes, end-to-end header lines, and where the body begins."""
-
-    status: int
-    length: int
-    lines: bytes
-    start: int
+PlainHead = tuple[int, int, bytes, int]
+"""Status, length of the body in bytes, end-to-end header lines, and where the body begins."""
 
 
 def plain_head(data: bytes) -> PlainHead | None:
@@ -35,4 +28,4 @@ def plain_head(data: bytes) -> PlainHead | None:
     start = found.end()
     if status in _BODYLESS or start > http1.MAX_HEAD:
         return None
-    return PlainHead(int(status), int(length), before + after, start)
+    return int(status), int(length), before + after, start

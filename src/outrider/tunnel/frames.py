@@ -8,45 +8,45 @@ Requests go from the server to the agent only; an agent can open nothing.
 """
 
 from struct import Struct
-from typing import NamedTuple
+from typing import Final
 
-FRAME = Struct(">BII")
-HEADER_SIZE = FRAME.size
+FRAME: Final[Struct] = Struct(">BII")
+HEADER_SIZE: Final[int] = FRAME.size
 
-FIN = 0x80
-OPEN = 1
+FIN: Final[int] = 0x80
+OPEN: Final[int] = 1
 """Server: a request. `claim length u32, body length i64, head length u32, upgrade length u8, claim, head, upgrade`.
 The body length is -1 when it is not known; upgrade names the protocol asked for."""
-HEAD = 2
+HEAD: Final[int] = 2
 """Agent: a response's head. `status u16, body length i64, lines length u32, lines, first body bytes`.
 An informational status (1xx) may come before the final one; 101 turns the stream into raw bytes."""
-DATA = 3
+DATA: Final[int] = 3
 """Bytes of a body, or raw bytes after 101."""
-TRAILERS = 4
+TRAILERS: Final[int] = 4
 """Agent: trailer lines after the last DATA; implies FIN."""
-RESET = 5
+RESET: Final[int] = 5
 """The stream is over, unfinished; the payload says why (UTF-8). With FIN from an agent: nothing of the request has
 reached the API server, so that it may be sent again whatever its method."""
-WINDOW = 6
+WINDOW: Final[int] = 6
 """`credit u32`: the other side may send that many bytes of DATA more on this stream."""
-MESSAGE = 7
+MESSAGE: Final[int] = 7
 """Stream 0: part of a control message (JSON); FIN marks its last part."""
 
 KINDS = range(OPEN, MESSAGE + 1)
 
-OPENING = Struct(">IqIB")
-HEADING = Struct(">HqI")
-CREDIT = Struct(">I")
+OPENING: Final[Struct] = Struct(">IqIB")
+HEADING: Final[Struct] = Struct(">HqI")
+CREDIT: Final[Struct] = Struct(">I")
 
-MAX_PAYLOAD = 1 << 20
+MAX_PAYLOAD: Final[int] = 1 << 20
 """Bytes in one frame. Senders stay below: they pass on what one read of a socket gave (256 KiB)."""
-MAX_MESSAGE = 64 << 20
+MAX_MESSAGE: Final[int] = 64 << 20
 """Bytes of one control message, all its parts together."""
-MESSAGE_PART = 256 * 1024
+MESSAGE_PART: Final[int] = 256 * 1024
 
-INITIAL_WINDOW = 256 * 1024
+INITIAL_WINDOW: Final[int] = 256 * 1024
 """Credit that each direction of a stream starts with, in bytes."""
-MAX_WINDOW = 4 << 20
+MAX_WINDOW: Final[int] = 4 << 20
 """Largest credit that a reader which keeps up is granted."""
 
 
@@ -54,7 +54,7 @@ class FrameError(Exception):
     """The peer broke the protocol; the tunnel must be dropped. The text says how."""
 
 
-class Request(NamedTuple):
+class Request:
     """A request as it goes to a backend.
 
     `head` is the request line and the end-to-end header lines, each ending in CRLF, without the blank line and
@@ -62,9 +62,12 @@ class Request(NamedTuple):
     `upgrade` is the protocol asked for, or empty.
     """
 
-    head: bytes
-    length: int = 0
-    upgrade: bytes = b""
+    __slots__ = ("head", "length", "upgrade")
+
+    def __init__(self, head: bytes, length: int = 0, upgrade: bytes = b"") -> None:
+        self.head = head
+        self.length = length
+        self.upgrade = upgrade
 
     @property
     def method(self) -> bytes:
@@ -77,19 +80,15 @@ class Request(NamedTuple):
         return self.length == 0 and not self.upgrade and self.method in {b"GET", b"HEAD", b"OPTIONS"}
 
 
-class Heading(NamedTuple):
-    """Decoded HEAD payload."""
-
-    status: int
-    length: int
-    lines: bytes
-    body: memoryview
+Heading = tuple[int, int, bytes, memoryview]
+"""Decoded HEAD payload: status, length of the body, header lines, first bytes of the body."""
 
 
 def opening(claim: bytes, request: Request) -> bytes:
     """An OPEN payload."""
-    head, length, upgrade = request
-    return b"".join((OPENING.pack(len(claim), length, len(head), len(upgrade)), claim, head, upgrade))
+    head, upgrade = request.head, request.upgrade
+    lengths = OPENING.pack(len(claim), request.length, len(head), len(upgrade))
+    return b"".join((lengths, claim, head, upgrade))
 
 
 def parse_opening(payload: memoryview) -> tuple[bytes, Request]:
@@ -118,4 +117,4 @@ def parse_heading(payload: memoryview) -> Heading:
     body_start = HEADING.size + size
     if body_start > len(payload) or length < -1 or not 100 <= status <= 999:
         raise FrameError("HEAD has lengths or a status that do not fit")
-    return Heading(status, length, bytes(payload[HEADING.size : body_start]), payload[body_start:])
+    return status, length, bytes(payload[HEADING.size : body_start]), payload[body_start:]

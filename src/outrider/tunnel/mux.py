@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from outrider.tunnel import frames
 
@@ -36,8 +36,8 @@ class Stream(Protocol):
         """The tunnel takes bytes again after `Mux.blocked`."""
 
 
-class Mux(WSListener):
-    """One end of a tunnel over one WebSocket.
+class Mux:
+    """One end of a tunnel over one WebSocket, which an `Ear` hears.
 
     `heard` is the loop's time at which the peer last said anything; the owner drops a silent one.
     """
@@ -102,7 +102,7 @@ class Mux(WSListener):
         transport.underlying_transport.set_write_buffer_limits(high=512 * 1024)
         self._write()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, transport: WSTransport, frame: Any) -> None:
         """Dispatches the frames of one WebSocket message; a protocol error ends the tunnel."""
         if self._closing:
             return None

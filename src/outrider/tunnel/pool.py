@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from outrider.tunnel.exchange import Backend, CredentialError, CredentialSource, Responder, Upstream
+from outrider.tunnel.exchange import CredentialError, CredentialSource, Responder, Upstream
 from outrider.tunnel.frames import Request
 from outrider.tunnel.upstream import UpstreamConnection
 
@@ -25,7 +25,7 @@ class PoolError(Exception):
     """No connection could be had; the text may be shown to the user."""
 
 
-class UpstreamPool(Backend):
+class UpstreamPool:
     """Runs requests on connections that it keeps.
 
     `host` is the Host header that the server expects. At most `limit` connections are open at once, of which
@@ -145,7 +145,7 @@ ENOUGH = 256 << 10
 """Body bytes after which a request that waits for its connection asks for no more."""
 
 
-class PendingCall(Upstream):
+class PendingCall:
     """A request that waits for its credential or its connection; later it only passes calls on."""
 
     def __init__(

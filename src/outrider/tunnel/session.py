@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import picows
+from picows import WSFrame, WSListener, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from outrider.tunnel.agent import AgentSession
@@ -34,6 +35,33 @@ class DialError(Exception):
         self.body = body
 
 
+class Ear(WSListener):
+    """What picows calls: passes everything on to a multiplexer."""
+
+    def __init__(self, mux: Mux) -> None:
+        self._mux = mux
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The WebSocket is up."""
+        self._mux.on_ws_connected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A message, or part of one."""
+        self._mux.on_ws_frame(transport, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The WebSocket is gone."""
+        self._mux.on_ws_disconnected(transport)
+
+    def pause_writing(self) -> None:
+        """The socket takes no more."""
+        self._mux.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._mux.resume_writing()
+
+
 def adopt(transport: asyncio.Transport, head: bytes, session: Mux) -> None:
     """Turns an accepted connection into a tunnel.
 
@@ -43,7 +71,7 @@ def adopt(transport: asyncio.Transport, head: bytes, session: Mux) -> None:
         None,  # host and path are a client's business
         None,
         False,  # server side
-        lambda _request: session,
+        lambda _request: Ear(session),
         _log,
         True,  # an exception in a callback ends the connection
         10.0,  # handshake time-out, seconds
@@ -80,7 +108,7 @@ async def dial(
     try:
         async with asyncio.timeout(timeout):
             await picows.ws_connect(
-                lambda: session,
+                lambda: Ear(session),
                 url,
                 ssl_context=ssl_context,
                 extra_headers=dict(headers),

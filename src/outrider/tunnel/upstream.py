@@ -22,8 +22,8 @@ UNAUTHORIZED = 401
 _NOTHING = Request(b"")
 
 
-class UpstreamConnection(asyncio.Protocol, Upstream):
-    """A connection of a pool; while a request runs on it, that request's Upstream.
+class UpstreamConnection:
+    """A connection of a pool, an asyncio.Protocol in shape; while a request runs on it, that request's Upstream.
 
     Responses are parsed strictly, plain ones at once and all others by llhttp, and handed on as decoded parts:
     status, length, end-to-end lines, body.
@@ -108,7 +108,7 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         if self._fresh:
             self._fresh = False
             plain = None if self._is_head or self._request.upgrade else plain_head(data)
-            if plain is not None and plain.status != UNAUTHORIZED:
+            if plain is not None and plain[0] != UNAUTHORIZED:
                 return self._on_plain_head(responder, plain, data)
         elif self._plain:
             return self._on_plain_body(responder, data)
@@ -127,15 +127,16 @@ class UpstreamConnection(asyncio.Protocol, Upstream):
         return self._deliver(responder) if self.responder is responder else None
 
     def _on_plain_head(self, responder: Responder, plain: PlainHead, data: bytes) -> None:
-        body = data[plain.start :]
+        status, length, lines, start = plain
+        body = data[start:]
         self._headed = self._keep = True
-        self._plain = plain.length - len(body)
+        self._plain = length - len(body)
         if self._plain < 0:
             return self._fail("the server's answer is longer than its head says")
         last = self._plain == 0
         if last:
             self._over()
-        return responder.on_head(plain.status, plain.length, plain.lines, body, last)
+        return responder.on_head(status, length, lines, body, last)
 
     def _on_plain_body(self, responder: Responder, data: bytes) -> None:
         self._plain -= len(data)
