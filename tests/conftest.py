@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tests.support.pure  # noqa: F401  # isort: skip
+
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator

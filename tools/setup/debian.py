@@ -27,6 +27,7 @@ class Package:
 
 
 _PODS = "the tests with real pods"
+_COMPILED = "the data path as compiled code"
 PACKAGES = (
     Package("wrk", "wrk", "make bench BENCH=proxy"),
     Package("haproxy", "/usr/sbin/haproxy", "the tests of two servers behind a load balancer"),
@@ -36,6 +37,8 @@ PACKAGES = (
     Package("containernetworking-plugins", "/usr/lib/cni/bridge", _PODS),
     Package("nftables", "nft", _PODS),
     Package("iproute2", "ip", _PODS),
+    Package("gcc", "gcc", _COMPILED),
+    Package("python3-dev", "python3-config", _COMPILED),
     Package("busybox-static", "busybox", _PODS),
 )
 

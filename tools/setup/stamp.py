@@ -17,6 +17,10 @@ INPUT_PATTERNS = (
     "kube/go.*",
     "kube/*.go",
     "tools/setup/*",
+    "tools/compile.py",
+    "src/outrider/gateway/*.py",
+    "src/outrider/kit/*.py",
+    "src/outrider/tunnel/*.py",
     BINARY_MODULE,
 )
 INPUT_VARIABLES = (

@@ -5,6 +5,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import aiofastnet
@@ -19,6 +20,8 @@ from outrider.link.messages import CLAIM_HEADER
 from outrider.tunnel.exchange import CredentialError, CredentialSource
 from outrider.tunnel.pool import UpstreamPool
 from outrider.tunnel.upstream import UpstreamConnection
+
+_Factory = Callable[[], asyncio.Protocol]
 
 KEPT_BLOCKS = 4096
 LOOK_SECONDS = 1.0
@@ -78,8 +81,8 @@ def control_pool(path: Path) -> UpstreamPool:
     loop = asyncio.get_running_loop()
 
     async def connect(factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
-        _, protocol = await loop.create_unix_connection(factory, str(path))
-        return protocol
+        _, protocol = await loop.create_unix_connection(cast(_Factory, factory), str(path))
+        return cast(UpstreamConnection, protocol)
 
     return UpstreamPool(connect, ClaimHeader(), host="control")
 
@@ -103,14 +106,14 @@ def tls_connector(
     async def connect(factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
         _, protocol = await aiofastnet.create_connection(
             loop,
-            factory,
+            cast(_Factory, factory),
             address.hostname,
             address.port or 443,
             ssl=context,
             server_hostname=server_name or address.hostname,
             ssl_handshake_timeout=10.0,
         )
-        return protocol
+        return cast(UpstreamConnection, protocol)
 
     return connect  # type: ignore[return-value]
 

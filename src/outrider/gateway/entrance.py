@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import aiofastnet
 import msgspec
@@ -137,7 +137,7 @@ class Reserve:
 
     def start(self, exchange: Exchange) -> None:
         """Passes on what the reserve is for."""
-        exchange.route = routing.route(exchange.target).kind
+        exchange.route = routing.route(exchange.target)[0]
         if exchange.route in _RESERVED:
             return self._dispatcher.start(exchange)
         exchange.close = True
@@ -206,7 +206,7 @@ class Entrance:
         try:
             await aiofastnet.connect_accepted_socket(
                 self._loop,
-                lambda: Guest(dispatcher, place, scheme=self._scheme),
+                lambda: cast(asyncio.Protocol, Guest(dispatcher, place, scheme=self._scheme)),
                 end,
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,

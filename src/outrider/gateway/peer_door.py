@@ -10,7 +10,7 @@ import binascii
 import re
 import ssl
 from collections import defaultdict
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import aiofastnet
 
@@ -121,7 +121,7 @@ class PeerDoor:
         """Listens; returns the port. Raises OSError. Before `use`, every handshake fails."""
         self._server = await aiofastnet.create_server(
             asyncio.get_running_loop(),
-            lambda: PeerConnection(self._desk, scheme="https"),
+            lambda: cast(asyncio.Protocol, PeerConnection(self._desk, scheme="https")),
             host,
             port,
             ssl=self._context,
