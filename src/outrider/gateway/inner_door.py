@@ -6,6 +6,7 @@ what it forwards. Nobody else can open the socket: it lies in a folder that only
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 from outrider.gateway import listener
 from outrider.gateway.connection import ClientConnection
@@ -39,7 +40,7 @@ class InnerDoor:
         """Listens. Raises OSError."""
         await asyncio.to_thread(path.unlink, missing_ok=True)
         self._server = await self._loop.create_unix_server(
-            lambda: ClientConnection(self._desk, scheme="http"), str(path)
+            lambda: cast(asyncio.Protocol, ClientConnection(self._desk, scheme="http")), str(path)
         )
         await asyncio.to_thread(path.chmod, 0o600)
 
