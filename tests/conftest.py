@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from outrider.kube.builtin import NAMESPACES
@@ -22,6 +23,11 @@ from outrider.kube.transport import HttpTransport
 from tests.support import not_run as not_run_plugin
 from tests.support.hosted import drop_state, hosted
 from tests.support.not_run import not_run
+
+
+# How long one example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("outrider", deadline=None)
+hypothesis.settings.load_profile("outrider")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ This file must stay readable for any Python 3, or an old one could not say what 
 
 import os
 import shutil
+import subprocess
 import sys
 
 OLDEST = (3, 11)
@@ -15,11 +16,19 @@ NO_PIP = """make setup: %s has no pip, which gets the first tools from PyPI.
 Install it (Debian 12: apt-get install python3-pip) and run `make setup` again."""
 
 
-def newer_python():
-    # type: () -> str | None
-    """The newest Python on the PATH that is new enough."""
-    found = (shutil.which("python3." + str(minor)) for minor in range(20, OLDEST[1] - 1, -1))
-    return next((path for path in found if path), None)
+def candidates():
+    # type: () -> list[str]
+    """The Python that this one's virtual environment was made from, and those on the PATH, newest first."""
+    names = ["python3"] + ["python3." + str(minor) for minor in range(20, OLDEST[1] - 1, -1)]
+    found = [getattr(sys, "_base_executable", None)] + [shutil.which(name) for name in names]
+    return [path for path in found if path and path != sys.executable]
+
+
+def suitable(python):
+    # type: (str) -> bool
+    """Whether a Python is new enough and has pip."""
+    check = "import pip, sys; sys.exit(sys.version_info < {!r})".format(OLDEST)
+    return subprocess.call([python, "-c", check], stderr=subprocess.DEVNULL) == 0
 
 
 def has_pip():
@@ -37,17 +46,11 @@ def replace_by(python):
 
 
 if __name__ == "__main__":
-    if sys.version_info < OLDEST:
-        other = newer_python()
-        if other is None:
-            sys.exit(TOO_OLD % sys.version.split()[0])
-        replace_by(other)
-    if not has_pip():
-        # An activated virtual environment often has none; the Python that it was made from may.
-        base = getattr(sys, "_base_executable", sys.executable)
-        if sys.prefix == sys.base_prefix or base == sys.executable:
-            sys.exit(NO_PIP % sys.executable)
-        replace_by(base)
+    if sys.version_info < OLDEST or not has_pip():
+        other = next((path for path in candidates() if suitable(path)), None)
+        if other is not None:
+            replace_by(other)
+        sys.exit(TOO_OLD % sys.version.split()[0] if sys.version_info < OLDEST else NO_PIP % sys.executable)
     from tools.setup.program import main
 
     sys.exit(main())
