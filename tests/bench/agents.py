@@ -8,7 +8,10 @@ Real: `outrider up` with its management cluster, and of each agent the dialer, t
 `idle`: proportional set size of gateway and control above the empty server's, for each agent, and the share of a core
 that they use (`cpu_percent`) over a minute in which nothing happens; that of the management cluster beside it.
 `restart gateway`, `restart server` (gateway and control): killed; seconds until every agent has a tunnel again,
-how many came back in which second (`curve`), and the most in any one (`peak_per_second`).
+how many came back in which second (`curve`), the most in any one (`peak_per_second`), and the most of a core that
+each process used in any two seconds (`gateway_peak_percent`, `control_peak_percent`).
+
+Each line names the machine's `load` (of the last minute): these figures mean little beside other work.
 
 BENCH_AGENTS (1000), BENCH_NODES (3), BENCH_SETTLE (60 s) and BENCH_PROCESSES (4) change the size.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -33,6 +37,7 @@ from pathlib import Path
 import msgspec
 
 from outrider.apis.management.cluster import CLUSTERS
+from outrider.kit.tasks import cancel_and_wait
 from outrider.kube import kubeconfig
 from outrider.kube.builtin import SECRETS
 from outrider.kube.client import Client
@@ -51,7 +56,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def report(case: str, **figures: object) -> None:
     """One result line."""
-    print(json.dumps({"bench": "agents", "case": case, "agents": AGENTS, **figures}), flush=True)
+    load = round(os.getloadavg()[0], 1)
+    print(
+        json.dumps({"bench": "agents", "case": case, "agents": AGENTS, "load": load, **figures}), flush=True
+    )
 
 
 def pss(pid: int) -> int:
@@ -215,14 +223,45 @@ async def idle(server: Server, empty: dict[str, int]) -> None:
     )
 
 
+class Peaks:
+    """The largest share of a core that each of the replica's processes used between two looks."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.percent = dict.fromkeys(REPLICA, 0.0)
+
+    async def follow(self) -> None:
+        """Looks every two seconds until cancelled."""
+        before, moment = self._look(), time.monotonic()
+        while True:
+            await asyncio.sleep(2)
+            now, after = time.monotonic(), self._look()
+            for role, (pid, used) in after.items():
+                was = before.get(role, (0, 0.0))
+                spent = used - (was[1] if was[0] == pid else 0.0)
+                self.percent[role] = max(self.percent[role], 100 * spent / (now - moment))
+            before, moment = after, now
+
+    def _look(self) -> dict[str, tuple[int, float]]:
+        found = {}
+        for role in REPLICA:
+            pid = self._server.instance.pid(role)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[role] = (pid, cpu_seconds(pid))
+        return found
+
+
 async def restart(
     server: Server, arrivals: Arrivals, client: Client, case: str, roles: tuple[str, ...]
 ) -> None:
     """Kills processes of the server; the supervisor starts them again."""
     moment, before = time.time(), server.used()["management"]
+    peaks = Peaks(server)
+    following = asyncio.create_task(peaks.follow())
     for role in roles:
         os.kill(server.instance.pid(role), signal.SIGKILL)
     back = await arrivals.all_since(moment)
+    await cancel_and_wait(following)
     curve = Counter(int(seconds) for seconds in back.values())
 
     async def whole() -> bool:
@@ -234,6 +273,7 @@ async def restart(
         seconds=round(max(back.values()), 2),
         active_seconds=round(time.time() - moment, 1),
         peak_per_second=max(curve.values()),
+        **{f"{role}_peak_percent": round(value) for role, value in peaks.percent.items()},
         curve=[curve.get(second, 0) for second in range(max(curve) + 1)],
         management_cpu_seconds=round(server.used()["management"] - before, 1),
     )
@@ -253,7 +293,7 @@ async def run(instance: Instance, folder: Path) -> None:
 
     before = server.used()
     created = await create(client)
-    pending = await until(all_tokens)
+    pending = await until(all_tokens, 5.0)
     spent = {f"{role}_cpu_seconds": round(used - before[role], 1) for role, used in server.used().items()}
     await asyncio.sleep(10)
     grown = server.weights()["control"] - empty["control"]

@@ -155,6 +155,9 @@ def controller_manager(binary: Path, layout: Layout, controllers: Sequence[str])
         "use-service-account-credentials": "true",
         "service-account-private-key-file": layout.bundle(names.SERVICE_ACCOUNT),
         "root-ca-file": layout.certificate(names.SERVER_CA),
+        # At 20 a second, the default, it takes minutes to look once at what a thousand clusters own.
+        "kube-api-qps": "100",
+        "kube-api-burst": "200",
         "profiling": "false",
     }
     return Command("controller-manager", _argv(binary, "controller-manager", flags))
