@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from outrider.apis.management.cluster import Cluster
@@ -18,10 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Contribution(NamedTuple):
-    """What one feature wants in a cluster. Not `complete`: there may be more that is not known yet."""
+    """What one feature wants in a cluster. Not `complete`: there may be more that is not known yet.
+
+    `told` is called with the hash of the set that the entries became part of.
+    """
 
     entries: Sequence[Entry]
     complete: bool = True
+    told: Callable[[str], None] | None = None
 
 
 class Contributor(Protocol):
@@ -75,10 +79,10 @@ def assemble(entries: Iterable[Entry], *, complete: bool = True, limit: int = MA
 
 async def derive(cluster: Cluster, contributors: Iterable[Contributor]) -> DesiredSet:
     """What all features want in a cluster. Raises NotReady, TooLarge, and whatever a contributor raises."""
-    entries: list[Entry] = []
-    complete = True
-    for contributor in contributors:
-        contribution = await contributor.contribute(cluster)
-        entries += contribution.entries
-        complete = complete and contribution.complete
-    return assemble(entries, complete=complete)
+    made = [await contributor.contribute(cluster) for contributor in contributors]
+    entries = (entry for contribution in made for entry in contribution.entries)
+    found = assemble(entries, complete=all(contribution.complete for contribution in made))
+    for contribution in made:
+        if contribution.told is not None:
+            contribution.told(found.hash)
+    return found

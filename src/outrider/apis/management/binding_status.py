@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from outrider.apis.schema import prop
+from outrider.apis.spelling import Spelled
 
 COMPLETED = "Completed"
 IN_PROGRESS = "InProgress"
@@ -38,3 +39,11 @@ class BindingStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
     remote_conditions: Annotated[
         list[BindingCondition], prop("What was done in its clusters.", list_keys=("type",))
     ] = []
+
+
+class Binding(Spelled, kw_only=True):
+    """The base of all bindings: something that gives a role to somebody."""
+
+    status: Annotated[BindingStatus, prop("How far it is in effect.")] = msgspec.field(
+        default_factory=BindingStatus
+    )

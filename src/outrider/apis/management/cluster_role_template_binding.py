@@ -2,18 +2,16 @@
 
 from typing import Annotated, ClassVar
 
-import msgspec
-
 from outrider.apis.crd import AGE, Column, Resource
-from outrider.apis.management.binding_status import BindingStatus
+from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.group import GROUP, VERSION
 from outrider.apis.management.subject import MAX_NAME, MAX_PRINCIPAL, fixed_subject, needed, one_subject
 from outrider.apis.schema import Shape, prop
-from outrider.apis.spelling import Spelled, fixed
+from outrider.apis.spelling import fixed
 from outrider.kube.kind import Kind
 
 
-class ClusterRoleTemplateBinding(Spelled, kw_only=True):
+class ClusterRoleTemplateBinding(Binding, kw_only=True):
     """Gives a role template to a user or a group in the cluster whose namespace it is in."""
 
     shape: ClassVar[Shape] = Shape(
@@ -52,9 +50,6 @@ class ClusterRoleTemplateBinding(Spelled, kw_only=True):
     group_principal_name: Annotated[
         str, prop("Principal of the group whose members have it.", max_length=MAX_PRINCIPAL)
     ] = ""
-    status: Annotated[BindingStatus, prop("How far it is in effect.")] = msgspec.field(
-        default_factory=BindingStatus
-    )
 
 
 CLUSTER_ROLE_TEMPLATE_BINDINGS: Kind[ClusterRoleTemplateBinding] = Kind(

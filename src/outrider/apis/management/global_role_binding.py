@@ -2,20 +2,18 @@
 
 from typing import Annotated, ClassVar
 
-import msgspec
-
 from outrider.apis.crd import AGE, Column, Resource
-from outrider.apis.management.binding_status import BindingStatus
+from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.group import GROUP, VERSION
 from outrider.apis.management.subject import MAX_NAME, MAX_PRINCIPAL, fixed_subject, needed, one_subject
 from outrider.apis.schema import Rule, Shape, prop
-from outrider.apis.spelling import Spelled, fixed, said
+from outrider.apis.spelling import fixed, said
 from outrider.kube.kind import Kind
 
 _FORMS = "bindings can not set both userName/userPrincipalName and groupPrincipalName"
 
 
-class GlobalRoleBinding(Spelled, kw_only=True):
+class GlobalRoleBinding(Binding, kw_only=True):
     """Gives a global role to a user or to a group."""
 
     shape: ClassVar[Shape] = Shape(
@@ -49,9 +47,6 @@ class GlobalRoleBinding(Spelled, kw_only=True):
     group_principal_name: Annotated[
         str, prop("Principal of the group whose members have it.", max_length=MAX_PRINCIPAL)
     ] = ""
-    status: Annotated[BindingStatus, prop("How far it is in effect.")] = msgspec.field(
-        default_factory=BindingStatus
-    )
 
 
 GLOBAL_ROLE_BINDINGS: Kind[GlobalRoleBinding] = Kind(

@@ -2,14 +2,12 @@
 
 from typing import Annotated, ClassVar
 
-import msgspec
-
 from outrider.apis.crd import AGE, Column, Resource
-from outrider.apis.management.binding_status import BindingStatus
+from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.group import GROUP, VERSION
 from outrider.apis.management.subject import MAX_NAME, MAX_PRINCIPAL, fixed_subject, needed, one_subject
 from outrider.apis.schema import Rule, Shape, prop
-from outrider.apis.spelling import Spelled, fixed, said
+from outrider.apis.spelling import fixed, said
 from outrider.kube.kind import Kind
 
 _NAMED = "projectName must be of the form cluster.metadata.name:project.metadata.name"
@@ -31,7 +29,7 @@ _COLUMNS = (
 )
 
 
-class _Fields(Spelled, kw_only=True):
+class _Fields(Binding, kw_only=True):
     project_name: Annotated[str, prop("The project, as cluster:project.", max_length=MAX_NAME)] = ""
     role_template_name: Annotated[str, prop("The role template.", max_length=MAX_NAME)] = ""
     user_name: Annotated[str, prop("Name of the user who has it.", max_length=MAX_NAME)] = ""
@@ -45,9 +43,6 @@ class _Fields(Spelled, kw_only=True):
     service_account: Annotated[
         str, prop("Service account of the cluster that has it, as namespace:name.", max_length=MAX_PRINCIPAL)
     ] = ""
-    status: Annotated[BindingStatus, prop("How far it is in effect.")] = msgspec.field(
-        default_factory=BindingStatus
-    )
 
 
 class ProjectRoleTemplateBinding(_Fields, kw_only=True):

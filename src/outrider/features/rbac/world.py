@@ -103,6 +103,17 @@ class World:
             found.setdefault(project.spec.cluster_name, []).append(project)
         return found
 
+    @cached_property
+    def generations(self) -> dict[str, int]:
+        """The generation of each binding that was looked at, by uid."""
+        bindings: list[AnyBinding] = [
+            *self.global_bindings,
+            *self.cluster_bindings,
+            *self.project_bindings,
+            *self.aliases,
+        ]
+        return {one.metadata.uid: one.metadata.generation for one in bindings}
+
     def judge(self, binding: ClusterRoleTemplateBinding | ProjectBinding) -> Grant:
         """What the binding grants. Raises Refusal."""
         if isinstance(binding, ClusterRoleTemplateBinding):

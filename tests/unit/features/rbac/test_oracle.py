@@ -73,7 +73,7 @@ def test_the_management_cluster(world: dict[str, Any]) -> None:
     entries = management_entries(objects(world))
     made = Cluster(entries, projects=projects_of(world, "local"), native=NATIVE)
     local = {one for one in PEOPLE if oracle.cluster_roles(world, one, "local")}
-    for person, cluster in itertools.product(PEOPLE, CLUSTERS):
+    for person, cluster in itertools.product(PEOPLE, (*CLUSTERS, "c-gone")):
         reach = Ask("get", MANAGEMENT, "clusters", "", cluster)
         if person not in local and not oracle.project_roles(world, person, "local"):
             # Otherwise roles in this cluster itself may allow it, too

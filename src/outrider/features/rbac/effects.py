@@ -1,0 +1,57 @@
+"""Whether what a binding brings is in place in a cluster: the cluster's report, against what was computed."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from outrider.apis.management.binding_status import Binding
+from outrider.apis.management.cluster import Cluster
+from outrider.features.rbac.collection import OWNER
+from outrider.features.rbac.contributor import RoleObjects
+from outrider.kube.meta import ObjectKey
+from outrider.runtime.store import Lister
+
+
+class State(Enum):
+    """How far it is."""
+
+    DONE = "done"
+    COMPUTING = "computing"
+    """Not part of any set yet: it will be in a moment."""
+    WAITING = "waiting"
+    """The cluster has not reported yet."""
+    FAILED = "failed"
+
+
+class Effect(NamedTuple):
+    """How far it is, and what is wrong."""
+
+    state: State
+    message: str = ""
+
+
+class Effects:
+    """Reads what clusters reported last."""
+
+    def __init__(self, clusters: Lister[Cluster], objects: RoleObjects) -> None:
+        self._clusters = clusters
+        self._objects = objects
+
+    def of(self, binding: Binding, cluster: str) -> Effect:
+        """The effect of the binding, as it is now, in a cluster."""
+        record = self._clusters.get(ObjectKey("", cluster))
+        told = self._objects.told(cluster)
+        if record is None:
+            return Effect(State.WAITING, f"cluster {cluster} is not there")
+        if told is None or told.world.generations.get(binding.metadata.uid) != binding.metadata.generation:
+            return Effect(State.COMPUTING, f"what cluster {cluster} is to hold is being computed")
+        applied = record.status.applied_state
+        if applied is None or applied.hash != told.hash:
+            return Effect(State.WAITING, f"waiting for cluster {cluster} to apply it")
+        failed = next((one for one in applied.owners if one.name == OWNER and one.failed), None)
+        if failed is not None:
+            return Effect(
+                State.FAILED, f"cluster {cluster}: {failed.failed} objects failed: {failed.message}"
+            )
+        return Effect(State.DONE)

@@ -1,0 +1,159 @@
+"""The world as the local copies have it: one snapshot for everything that is computed between two changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.cluster_role_template_binding import ClusterRoleTemplateBinding
+from outrider.apis.management.global_role import GlobalRole
+from outrider.apis.management.global_role_binding import GlobalRoleBinding
+from outrider.apis.management.policy_rule import PolicyRule
+from outrider.apis.management.project import Project
+from outrider.apis.management.project_role_template_binding import (
+    ProjectRoleBinding,
+    ProjectRoleTemplateBinding,
+)
+from outrider.apis.management.role_template import RoleTemplate
+from outrider.apis.management.user import User
+from outrider.apis.spelling import Spelled, plain
+from outrider.features.rbac.world import World
+from outrider.kube.kind import Kind
+from outrider.kube.meta import Object, ObjectMeta
+from outrider.runtime.informer import Event, Informer
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Spelled)
+O = TypeVar("O", bound=Object)  # noqa: E741
+
+
+class NativeRole(msgspec.Struct):
+    """A ClusterRole as far as it matters here."""
+
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+    rules: Annotated[tuple[PolicyRule, ...] | None, "what it allows"] = None
+
+
+NATIVE_ROLES: Kind[NativeRole] = Kind(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    plural="clusterroles",
+    kind="ClusterRole",
+    namespaced=False,
+    type=NativeRole,
+)
+NAMESPACE_NAMES: Kind[Object] = Kind(
+    group="",
+    version="v1",
+    plural="namespaces",
+    kind="Namespace",
+    namespaced=False,
+    type=Object,
+    metadata_only=True,
+)
+
+
+class Copies(msgspec.Struct, frozen=True, kw_only=True):
+    """The informers that a world is made of."""
+
+    clusters: Informer[Cluster]
+    templates: Informer[RoleTemplate]
+    global_roles: Informer[GlobalRole]
+    global_bindings: Informer[GlobalRoleBinding]
+    cluster_bindings: Informer[ClusterRoleTemplateBinding]
+    project_bindings: Informer[ProjectRoleTemplateBinding]
+    aliases: Informer[ProjectRoleBinding]
+    projects: Informer[Project]
+    users: Informer[User]
+    namespaces: Informer[Object]
+    native_roles: Informer[NativeRole]
+
+    def all(self) -> list[Informer[Any]]:
+        """Each of them."""
+        return [getattr(self, field.name) for field in msgspec.structs.fields(self)]
+
+
+class Snapshots:
+    """Makes a world when one is asked for after a change, and hands out the same one until the next."""
+
+    def __init__(self, copies: Copies) -> None:
+        self._copies = copies
+        self._world: World | None = None
+        for informer in copies.all():
+            informer.subscribe(self._changed)
+
+    @property
+    def world(self) -> World:
+        """The world as of now."""
+        if self._world is None:
+            self._world = self._make()
+        return self._world
+
+    def _changed(self, event: Event[Any]) -> None:
+        if concerns(event):
+            self._world = None
+
+    def _make(self) -> World:
+        copies = self._copies
+        return World(
+            templates={one.metadata.name: one for one in _plain(copies.templates.list())},
+            clusters=[one.metadata.name for one in _here(copies.clusters.list())],
+            global_roles={one.metadata.name: one for one in _plain(copies.global_roles.list())},
+            global_bindings=_plain(copies.global_bindings.list()),
+            cluster_bindings=_plain(copies.cluster_bindings.list()),
+            project_bindings=_plain(copies.project_bindings.list()),
+            aliases=_plain(copies.aliases.list()),
+            projects={
+                f"{one.metadata.namespace}:{one.metadata.name}": one for one in _here(copies.projects.list())
+            },
+            users={
+                principal: user.metadata.name
+                for user in _here(copies.users.list())
+                for principal in user.principal_ids or ()
+            },
+            namespaces=[one.metadata.name for one in _here(copies.namespaces.list())],
+            external=self._external(),
+        )
+
+    def _external(self) -> dict[str, tuple[PolicyRule, ...]]:
+        return {one.metadata.name: one.rules or () for one in self._copies.native_roles.list()}
+
+
+def concerns(event: Event[Any]) -> bool:
+    """Whether an event is more than a change of what a world does not look at."""
+    old, new = event.old, event.new
+    return old is None or new is None or aspects(old) != aspects(new)
+
+
+def aspects(obj: Any) -> tuple[object, ...]:
+    """What a world looks at in an object: all but the status that is only reported."""
+    metadata = obj.metadata
+    if isinstance(obj, (Cluster, NativeRole)) or type(obj) is Object:
+        more: object = getattr(obj, "rules", None)
+    elif isinstance(obj, Project):
+        more = (obj.spec, obj.status.backing_namespace)
+    elif isinstance(obj, User):
+        more = obj.principal_ids
+    else:
+        more = (metadata.generation, metadata.annotations)
+    return (metadata.uid, metadata.deletion_timestamp is None, more)
+
+
+def _here(objects: Iterable[O]) -> list[O]:
+    return [one for one in objects if not one.is_deleting]
+
+
+def _plain(objects: Iterable[S]) -> list[S]:
+    found: list[S] = []
+    for one in _here(objects):
+        try:
+            found.append(plain(one))
+        except msgspec.ValidationError as error:
+            # It grants nothing rather than something else than it says
+            log.error("%s %s cannot be read: %s", one.kind, one.key, error)  # noqa: TRY400
+    return found
