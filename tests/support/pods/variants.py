@@ -22,6 +22,13 @@ CANNOT_CONNECT: Sequence[str] = (
     " {**os.environ, 'HTTPS_PROXY': 'http://127.0.0.1:9'})",
 )
 """It starts, but its way to the server leads nowhere."""
+FALLS_OVER: Sequence[str] = (
+    "/agent/bin/python",
+    "-c",
+    "import os, sys, threading; threading.Timer(8, os._exit, (1,)).start(); sys.argv = ['outrider', 'agent'];"
+    " from outrider.cli.main import main; main()",
+)
+"""It connects, and dies seconds later."""
 NEWER_VERSION = "9.9.9"
 NEWER: Sequence[str] = (
     "/agent/bin/python",
