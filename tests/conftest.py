@@ -24,7 +24,6 @@ from tests.support import not_run as not_run_plugin
 from tests.support.hosted import drop_state, hosted
 from tests.support.not_run import not_run
 
-
 # How long one example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("outrider", deadline=None)
 hypothesis.settings.load_profile("outrider")

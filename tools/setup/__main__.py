@@ -27,7 +27,7 @@ def candidates():
 def suitable(python):
     # type: (str) -> bool
     """Whether a Python is new enough and has pip."""
-    check = "import pip, sys; sys.exit(sys.version_info < {!r})".format(OLDEST)
+    check = "import pip, sys; sys.exit(sys.version_info < " + repr(OLDEST) + ")"
     return subprocess.call([python, "-c", check], stderr=subprocess.DEVNULL) == 0
 
 
