@@ -74,6 +74,8 @@ class Agent:
         itself = ClusterAccess(server=server, ca_pem=authority, token_file=settings.service_account / "token")
         self._settings = settings
         self._transport = HttpTransport(itself, max_connections=8)
+        # A large state fills every connection that it may have: the lease and users' accounts have others
+        self._bulk = HttpTransport(itself, max_connections=8)
         self._prover = HttpTransport(anonymous, max_connections=8)
         client = Client(self._transport, field_manager="outrider-agent", max_retries=2)
         self._accounts = ImpersonationAccounts(AccountKeeper(client), self._prover, now=loop.time)
@@ -86,7 +88,7 @@ class Agent:
             client, self._reporter, report_after=settings.report_after, poll_every=settings.poll_every
         )
         # Another field manager than the agent's own, so that neither drops what the other set
-        delivering = Client(self._transport, field_manager=MANAGER, max_retries=2)
+        delivering = Client(self._bulk, field_manager=MANAGER, max_retries=2)
         self._state = StateApplier(
             delivering,
             self._tell_state,
@@ -179,6 +181,7 @@ class Agent:
         await self._accounts.close()
         await self._pool.close()
         await self._prover.close()
+        await self._bulk.close()
         await self._transport.close()
 
     async def _enforce(self) -> None:

@@ -36,6 +36,7 @@ from outrider.kube.identity import Identity
 from outrider.tunnel.frames import Request
 from outrider.tunnel.reports import Inventory, Resync, encode
 from tests.integration.agent.management import ManagementServer, Session, management_server
+from tests.support.toxic import ToxicProxy, Weather
 
 TOKEN = "bcdfghjklmnpqrstvwxz2456789bcdfghjklmnpqrstvwxz2456789"
 
@@ -382,6 +383,29 @@ async def test_a_new_namespace_of_a_project_gets_what_it_should_while_the_server
     await until(lambda: len(server[0].sessions) == 2)
     again = server[0].sessions[1]
     await until(lambda: again.reports and again.reports[-1].applied == 2)
+
+
+async def test_users_do_not_wait_behind_a_large_state(
+    settings: AgentSettings, server: tuple[ManagementServer, int], admin: Client, namespace: str
+) -> None:
+    """What is applied has connections of its own: users' accounts, and the lease, need not wait for them."""
+    line = ToxicProxy(settings.kubernetes_host, settings.kubernetes_port)
+    slow = msgspec.structs.replace(settings, kubernetes_port=await line.start(), silence=20.0)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Agent(slow).run(stop))
+    try:
+        await until(lambda: server[0].sessions)
+        session, before = server[0].sessions[0], line.up
+        line.upward = Weather(rate=20_000)
+        session.deliver(1, *(config(f"o{n}", namespace, k="x" * 900_000) for n in range(8)))
+        await until(lambda: line.up - before > 400_000, 30)
+        assert (await ask(session, "/version", admin_user())).status == 200
+        assert all(one.applied < 8 for one in session.reports), "the state is still under way"
+    finally:
+        line.calm()
+        stop.set()
+        await task
+        await line.close()
 
 
 async def test_what_a_newer_server_says_beside_does_no_harm(

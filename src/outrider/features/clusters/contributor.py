@@ -16,7 +16,6 @@ from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.registration import DEFAULT_REGISTRATION
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.settings import ClusterSettings
-from outrider.kube.errors import KubeError
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import Source
 from outrider.runtime.informer import Informer
@@ -70,7 +69,7 @@ class ClusterObjects:
         return self._sources
 
     async def contribute(self, cluster: Cluster) -> Contribution:
-        """The objects. Raises NotReady without a credential, so that none is taken away for that."""
+        """The objects. Raises NotReady without a credential, so that none is taken away for that, and KubeError."""
         name = cluster.metadata.name
         if name == LOCAL_CLUSTER:
             return Contribution([impersonation_namespace()])
@@ -79,10 +78,7 @@ class ClusterObjects:
         server_url = self._settings.value("server-url")
         if held is None or not server_url:
             raise NotReady("no registration token, or no server-url")
-        try:
-            manifest = await self._manifests.make(cluster, held.token, server_url=server_url)
-        except KubeError as error:
-            raise NotReady(f"its pull secrets cannot be read: {error}") from None
+        manifest = await self._manifests.make(cluster, held.token, server_url=server_url)
         tokens = self._registry.tokens(name)
         former = {
             former: token
