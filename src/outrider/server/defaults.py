@@ -5,12 +5,15 @@ import logging
 from collections.abc import Mapping
 
 from outrider.apis.management import features, settings
+from outrider.apis.management.auth_config import AUTH_CONFIGS, LOCAL_CONFIG, AuthConfig
 from outrider.apis.management.feature import FEATURES, Feature
 from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectMeta
 
 log = logging.getLogger(__name__)
+
+LOCAL = "local"
 
 _WIDTH = 8
 _MINE = ("default", "source", "customized")
@@ -41,7 +44,16 @@ async def install(client: Client, environ: Mapping[str, str], computed: Mapping[
     await asyncio.gather(
         *(ensure_setting(definition) for definition in settings.DEFINITIONS),
         *(ensure_feature(definition) for definition in features.DEFINITIONS),
+        _ensure_local_provider(client),
     )
+
+
+async def _ensure_local_provider(client: Client) -> None:
+    if await client.get_or_none(AUTH_CONFIGS, LOCAL) is None:
+        config = AuthConfig(
+            metadata=ObjectMeta(name=LOCAL), type=LOCAL_CONFIG, enabled=True, access_mode="unrestricted"
+        )
+        await client.apply(AUTH_CONFIGS, config)
 
 
 async def _ensure_setting(

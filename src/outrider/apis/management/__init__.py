@@ -1,11 +1,14 @@
 """The API group management.cattle.io/v3: one module per kind, each with its `Kind` constant."""
 
+from outrider.apis.management.auth_config import AUTH_CONFIGS, AuthConfig
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.cluster_role_template_binding import (
     CLUSTER_ROLE_TEMPLATE_BINDINGS,
     ClusterRoleTemplateBinding,
 )
+from outrider.apis.management.driver import KONTAINER_DRIVERS, NODE_DRIVERS, KontainerDriver, NodeDriver
 from outrider.apis.management.feature import FEATURES, Feature
+from outrider.apis.management.fleet_workspace import FLEET_WORKSPACES, FleetWorkspace
 from outrider.apis.management.global_role import GLOBAL_ROLES, GlobalRole
 from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, GlobalRoleBinding
 from outrider.apis.management.node import NODES, Node
@@ -39,16 +42,24 @@ KINDS = (
     PROJECT_ROLE_TEMPLATE_BINDINGS,
     PROJECT_ROLE_BINDINGS,
     PROJECTS,
+    AUTH_CONFIGS,
+    FLEET_WORKSPACES,
+    KONTAINER_DRIVERS,
+    NODE_DRIVERS,
 )
 
 __all__ = [
+    "AUTH_CONFIGS",
     "CLUSTERS",
     "CLUSTER_ROLE_TEMPLATE_BINDINGS",
     "FEATURES",
+    "FLEET_WORKSPACES",
     "GLOBAL_ROLES",
     "GLOBAL_ROLE_BINDINGS",
     "KINDS",
+    "KONTAINER_DRIVERS",
     "NODES",
+    "NODE_DRIVERS",
     "PROJECTS",
     "PROJECT_ROLE_BINDINGS",
     "PROJECT_ROLE_TEMPLATE_BINDINGS",
@@ -58,13 +69,17 @@ __all__ = [
     "TOKENS",
     "USERS",
     "USER_ATTRIBUTES",
+    "AuthConfig",
     "Cluster",
     "ClusterRegistrationToken",
     "ClusterRoleTemplateBinding",
     "Feature",
+    "FleetWorkspace",
     "GlobalRole",
     "GlobalRoleBinding",
+    "KontainerDriver",
     "Node",
+    "NodeDriver",
     "Project",
     "ProjectRoleBinding",
     "ProjectRoleTemplateBinding",

@@ -75,6 +75,8 @@ class Form:
         self.columns: dict[str, Column] = {column.shown: column for column in _columns(view)}
         self.sections = (OWN, STATUS) if view.is_flat else (OWN, SPEC, STATUS)
         self.renamed = dict(view.names)
+        own = view.fields.get("name")
+        self.name_is_stored = "name" in view.names.values() or bool(own and own.annotation)
         self.absent = {
             name: column.field.absent
             for name, column in self.columns.items()
@@ -131,7 +133,8 @@ def _stored_name(view: View, shown: str) -> str:
 def _names(view: View) -> dict[str, Field]:
     """The fields that stand for the object's name and namespace."""
     named: dict[str, Field] = {}
-    if "name" not in view.names.values():
+    own = view.fields.get("name")
+    if "name" not in view.names.values() and not (own and own.annotation):
         named["name"] = Field(access=Access.CREATE, type="string")
     if view.kind.namespaced:
         named["namespaceId"] = Field(access=Access.CREATE, type="string")

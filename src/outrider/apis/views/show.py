@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -37,7 +38,7 @@ def show(form: Form, obj: Json, call: Call, *, methods: Methods, linked: Linked,
     resource |= view.compute(obj, call)
     for unseen in form.unseen:
         resource.pop(unseen, None)
-    link = f"{root(call)}/{view.plural}/{resource['id']}"
+    link = f"{root(call)}/{view.plural}/{quote(resource['id'], safe=':')}"
     resource["links"] = _links(form, obj, link, methods, linked)
     resource["actions"] = {
         action.name: f"{link}?action={action.name}"
@@ -110,7 +111,7 @@ def _common(form: Form, obj: Json) -> Json:
         "labels": metadata.get("labels") or {},
         "annotations": annotations,
     }
-    if "name" not in form.renamed.values():
+    if not form.name_is_stored:
         common["name"] = key.name
     if view.kind.namespaced:
         common["namespaceId"] = key.namespace

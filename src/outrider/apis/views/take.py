@@ -92,7 +92,7 @@ def _check(column: Column, value: Any) -> None:
 
 def _metadata(form: Form, body: Json, namespace: str, creator: str) -> Json:
     metadata: Json = {}
-    name = body.get("name") if "name" not in form.renamed.values() else None
+    name = None if form.name_is_stored else body.get("name")
     if name is not None and not isinstance(name, str):
         raise NormanError(422, "name takes text", code="InvalidFormat", field="name")
     if name:

@@ -15,7 +15,7 @@ from outrider.apis.views.rights import Methods
 from outrider.apis.views.schema import collection
 from outrider.apis.views.show import root
 from outrider.apis.views.take import draft
-from outrider.apis.views.view import InCluster, Invocation, Json, View
+from outrider.apis.views.view import InCluster, InNamespace, Invocation, Json, View
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.edge import Edge
 from outrider.facade.v3.exchange import answer, body_of, check_method, find_action, no_right, result
@@ -80,6 +80,8 @@ class Collections:
 
 def _namespace(view: View, query: Query) -> str:
     """The one namespace that a list is narrowed to, if its filters say so."""
+    if isinstance(view.placement, InNamespace):
+        return view.placement.name
     if not isinstance(view.placement, InCluster):
         return ""
     field = view.placement.field

@@ -30,6 +30,7 @@ from outrider.features.auth.settings import AuthSettings
 from outrider.features.auth.tokens import LOCAL_PROVIDER, TokenIssuer
 from outrider.features.auth.usage import TokenUsage
 from outrider.features.auth.verdicts import Sources, VerdictService
+from outrider.features.auth.view_principals import principal_views
 from outrider.features.auth.view_tokens import OwnTokens, TokenViews
 from outrider.features.auth.view_users import UserViews
 from outrider.kit.clock import Clock
@@ -165,7 +166,7 @@ def build(
         access=access,
         settings=settings,
         routes=[*login.routes(), *ReviewRoute(verdicts).routes()],
-        views=[*user_views.views(), *token_views.views()],
+        views=[*user_views.views(), *token_views.views(), *principal_views(users)],
         pool=pool,
     )
 

@@ -50,6 +50,8 @@ from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.sources import DeliverySource, SpecSource, UpgradeSource
 from outrider.features.clusters.tombstones import CREDENTIAL_INDEX, Tombstones, credentials_in
 from outrider.features.clusters.tombstones import SELECTOR as TOMBSTONES
+from outrider.features.clusters.view_credentials import CredentialViews
+from outrider.features.clusters.view_more import more_views
 from outrider.features.clusters.views import ClusterViews, MintToken
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, ROLES, SECRETS
@@ -373,7 +375,11 @@ def build(
         local=local,
         objects=objects,
         routes=imports.routes(),
-        views=views.views(),
+        views=[
+            *views.views(),
+            *CredentialViews(clusters, informers.twins).views(),
+            *more_views(),
+        ],
     )
 
 
