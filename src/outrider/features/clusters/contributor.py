@@ -13,7 +13,7 @@ from outrider.delivery.errors import NotReady
 from outrider.features.clusters.administrators import is_admin_binding
 from outrider.features.clusters.desired import desired_entries, impersonation_namespace
 from outrider.features.clusters.manifests import Manifests
-from outrider.features.clusters.registration import DEFAULT_REGISTRATION
+from outrider.features.clusters.registration import DEFAULT_REGISTRATION, SYSTEM_REGISTRATION
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.kube.meta import ObjectKey
@@ -78,6 +78,9 @@ class ClusterObjects:
         server_url = self._settings.value("server-url")
         if held is None or not server_url:
             raise NotReady("no registration token, or no server-url")
+        if cluster.status.desired_state is None and self._registry.held(name, SYSTEM_REGISTRATION) is None:
+            # A new cluster's second token is a moment away: one state is stamped, instead of one for each
+            raise NotReady("not all of its first registration tokens are made")
         manifest = await self._manifests.make(cluster, held.token, server_url=server_url)
         tokens = self._registry.tokens(name)
         former = {
