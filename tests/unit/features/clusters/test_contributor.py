@@ -15,7 +15,6 @@ from outrider.features.clusters.registration import DEFAULT_REGISTRATION, SYSTEM
 from outrider.kube.errors import TransportError
 from outrider.kube.meta import ObjectMeta
 
-
 REGISTRATIONS = (DEFAULT_REGISTRATION, SYSTEM_REGISTRATION)
 
 
