@@ -39,6 +39,7 @@ from outrider.facade.v3.workloads import workload_view
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
+from outrider.features.rbac import setup as rbac
 from outrider.features.rbac.builtin import install_builtin_roles
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import TaskSupervisor
@@ -123,12 +124,13 @@ class Control:
         self._reach = ClusterReach(client, config.reach_socket)
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
         self._norman = NormanApi(Registry(views), calls, clock)
+        roles = rbac.build(client, manager, copies, clock)
         delivery = Delivery(
             background,
             self._background,
             manager,
             copies,
-            [self._clusters.objects],
+            [self._clusters.objects, roles.objects],
             elector=self._elector,
             outlet=outlet,
             lease=config.lease_seconds,
