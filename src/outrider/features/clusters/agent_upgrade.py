@@ -107,8 +107,12 @@ def _is_safe(status: ClusterStatus, image: str) -> bool:
     """Whether `image` replaces nothing that works.
 
     Nothing was reported yet, or the agent does not run in its Deployment; or the image is the one that serves,
-    or that served before an upgrade which has not succeeded.
+    or that served before an upgrade which has not succeeded; or the cluster was lost in an upgrade, and what is
+    deployed there by hand should be what is wanted now.
     """
     serving, upgrade = applied(status).agent_image, status.agent_upgrade
-    back = upgrade is not None and upgrade.finished_at is None and upgrade.previous == image
-    return not serving or serving == image or back
+    if not serving or serving == image:
+        return True
+    if upgrade is None or upgrade.finished_at is not None:
+        return False
+    return upgrade.previous == image or (upgrade.failed_at is not None and not status.connected)

@@ -52,8 +52,9 @@ def after(status: ClusterStatus, step: Step, image: str, timeout: timedelta, now
 
 def _adopted(status: ClusterStatus, image: str, now: datetime) -> ClusterStatus:
     """The image is put into the desired state at once; nothing waits for it."""
-    if c.get_condition(status.conditions, CONDITION) is None:
-        return msgspec.structs.replace(status, agent_image=image, agent_upgrade=None)
+    if c.get_condition(status.conditions, CONDITION) is None or not status.connected:
+        conditions = c.remove_condition(status.conditions, CONDITION)
+        return msgspec.structs.replace(status, agent_image=image, agent_upgrade=None, conditions=conditions)
     return _with(status, image, None, Said("True", "", f"{image} is in the desired state"), now)
 
 

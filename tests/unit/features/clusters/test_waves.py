@@ -264,6 +264,20 @@ def test_going_back_is_in_waves_where_the_new_one_serves() -> None:
     assert len(fleet.plan()) == 1
 
 
+def test_another_image_in_the_middle_begins_with_one_again() -> None:
+    fleet = Fleet(20)
+    fleet.want(NEW)
+    for _ in range(3):
+        fleet.plan()
+        for site in fleet.sites.values():
+            site.work()
+    assert len(fleet.plan()) == 4
+    fleet.want(NEWER)
+    assert len(fleet.plan()) == 1
+    fleet.settle()
+    assert {site.serving for site in fleet.sites.values()} == {NEWER}
+
+
 def test_a_fix_goes_on_by_itself() -> None:
     """Whoever was late and arrives after all counts as arrived."""
     fleet = Fleet(5)
@@ -312,6 +326,11 @@ def test_who_is_lost_with_the_new_image_is_a_failure() -> None:
     assert condition is not None
     assert (condition.status, condition.reason) == ("False", "Disconnected")
     assert fleet.plan() == []
+    # Whoever repairs it by hand applies the manifest, which has the image that is wanted by then
+    fleet.want(NEW)
+    fleet.plan()
+    assert lost.record.status.agent_image == NEW
+    assert c.get_condition(lost.record.status.conditions, CONDITION) is None, "nothing is known of it"
 
 
 def test_a_new_agent_that_applies_worse_is_a_failure() -> None:
