@@ -160,8 +160,10 @@ class DataPath:
         for connection in list(self.dispatcher.connections):
             connection.abort("the test ends")
         async with asyncio.timeout(5):
-            while self.dispatcher.connections:
+            # the gateway's ends of the tunnels too, or their sockets outlive this test's loop
+            while self.dispatcher.connections or list(self.registry):
                 await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
 
     async def agent(self, *clusters: str) -> Agent:
         agent = Agent(self)
