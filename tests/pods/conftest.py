@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker("pods")
+    # It takes the cluster away that all others use
+    items.sort(key=lambda item: item.path == here / "test_removal.py")
 
 
 @pytest.fixture(scope="session")

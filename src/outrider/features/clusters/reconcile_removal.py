@@ -36,8 +36,8 @@ _LOOK: Final = 0.5
 class RemovalReconciler:
     """One record that is being deleted at a time; `twins` has index `TWIN_INDEX`.
 
-    The agent is waited for `patience` since the deletion or its last sign of progress, the namespace `namespace`
-    since the agent's end: what hangs on a finalizer of somebody else is the collector's from there.
+    The agent is waited for `patience` since the deletion or its last sign of progress; then the namespace for what
+    is left of that, and `namespace` at least. One that hangs on a finalizer of somebody else holds nobody up.
     """
 
     def __init__(
@@ -102,8 +102,7 @@ class RemovalReconciler:
             if not twin.is_deleting:
                 key = twin.key
                 await self._client.delete_if_exists(PROVISIONING_CLUSTERS, key.name, key.namespace)
-        late = self._clock.monotonic() - first >= self._namespace.total_seconds()
-        if not await self._namespace_is_gone(cluster) and not late:
+        if not await self._namespace_is_gone(cluster) and not self._is_late(cluster, first):
             return requeue(_LOOK)
         await self._tell(cluster)
         remaining = [finalizer for finalizer in cluster.metadata.finalizers if finalizer != FINALIZER]
@@ -117,6 +116,12 @@ class RemovalReconciler:
             await self._client.patch(CLUSTERS, name, patch)
         self._emptied.pop(name, None)
         return DONE
+
+    def _is_late(self, cluster: Cluster, first: float) -> bool:
+        """Whether the namespace was waited for long enough, from `first` on and since the deletion."""
+        begun = cluster.metadata.deletion_timestamp
+        old = begun is None or self._clock.now() - begun >= self._patience
+        return old and self._clock.monotonic() - first >= self._namespace.total_seconds()
 
     async def _tell(self, cluster: Cluster) -> None:
         """An event, which outlives the record, and a line in the log: what is left."""
