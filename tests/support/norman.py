@@ -26,5 +26,8 @@ def norman(client: Client, views: Iterable[View], bindings: Any = None) -> Norma
     """The API that shows these views."""
     places = Places(bindings or NoBindings())
     return NormanApi(
-        Registry(views), Calls(client, ClusterReach(client, Path("/nonexistent")), places), SystemClock()
+        Registry(views),
+        Calls(client, ClusterReach(client, Path("/nonexistent")), places),
+        client,
+        SystemClock(),
     )

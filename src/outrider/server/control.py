@@ -36,6 +36,7 @@ from outrider.facade.v3.inside import inside_views
 from outrider.facade.v3.places import Places, binding_informer
 from outrider.facade.v3.registry import Registry
 from outrider.facade.v3.workloads import workload_view
+from outrider.facade.websocket import WebSocketProtocol
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
@@ -64,6 +65,7 @@ from outrider.server.switchboard import Outlet, Switchboard
 log = logging.getLogger(__name__)
 
 NAMESPACE = "cattle-system"
+CREDENTIALS_NAMESPACE = "cattle-global-data"
 LEASE = "outrider-controllers"
 BACKGROUND_REQUESTS = 8
 """Requests of reconcilers that are under way at once."""
@@ -123,7 +125,7 @@ class Control:
         ]
         self._reach = ClusterReach(client, config.reach_socket)
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
-        self._norman = NormanApi(Registry(views), calls, clock)
+        self._norman = NormanApi(Registry(views), calls, client, clock)
         roles = rbac.build(client, manager, copies, clock)
         delivery = Delivery(
             background,
@@ -182,11 +184,17 @@ class Control:
             await link.close()
             await self._switchboard.close()
             self._auth.close()
-            for lane in (self._reach, self._background, self._transport, self._vital):
+            for lane in (
+                self._norman.subscriptions,
+                self._reach,
+                self._background,
+                self._transport,
+                self._vital,
+            ):
                 await lane.close()
 
     async def _prepare(self) -> None:
-        await asyncio.gather(install.install(self._client), self._ensure_namespace())
+        await asyncio.gather(install.install(self._client), self._ensure_namespaces())
         await install_builtin_roles(self._client)
         await self._doorkeeper.prepare()
         material = await self._material.load()
@@ -198,8 +206,9 @@ class Control:
         await defaults.install(self._client, self._config.environ, computed)
         self._settings_are_there = True
 
-    async def _ensure_namespace(self) -> None:
-        await self._client.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    async def _ensure_namespaces(self) -> None:
+        for name in (NAMESPACE, CREDENTIALS_NAMESPACE):
+            await self._client.apply(NAMESPACES, {"metadata": {"name": name}})
 
     async def _local_record(self) -> None:
         # Until the leader has made it, the management cluster answers as one that does not exist.
@@ -226,6 +235,7 @@ class Control:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws=WebSocketProtocol,
             proxy_headers=False,
             server_header=False,
             date_header=True,

@@ -153,7 +153,9 @@ class Plane:
         ]
         self.reach = ClusterReach(client, "/nonexistent")  # type: ignore[arg-type]
         self.places = Places(manager.add_informer(binding_informer(client)))
-        norman = NormanApi(Registry(self.views), Calls(client, self.reach, self.places), clock)
+        self.norman = norman = NormanApi(
+            Registry(self.views), Calls(client, self.reach, self.places), client, clock
+        )
         self.app = build_app(
             [*self.auth.routes, *self.clusters.routes, *norman.routes()],
             version=lambda: "v2.13.0",

@@ -259,6 +259,11 @@ class View:
     upserts: bool = False
 
     @property
+    def watchable(self) -> bool:
+        """Whether changes of its objects can be told: those that only a store of their own shows cannot."""
+        return self.store is None
+
+    @property
     def is_flat(self) -> bool:
         """Whether the kind keeps its fields beside metadata, without a spec."""
         return "spec" not in getattr(self.kind.type, "__struct_fields__", ("spec",))

@@ -19,8 +19,10 @@ from outrider.facade.v3.registry import Registry
 from outrider.facade.v3.rendering import Renderer
 from outrider.facade.v3.resources import Resources
 from outrider.facade.v3.roots import SCHEMAS, Roots
+from outrider.facade.v3.subscribe import Subscriptions
 from outrider.facade.v3.target import Target
 from outrider.kit.clock import Clock
+from outrider.kube.client import Client
 
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 
@@ -28,8 +30,10 @@ _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 class NormanApi:
     """Serves all views."""
 
-    def __init__(self, registry: Registry, calls: Calls, clock: Clock) -> None:
+    def __init__(self, registry: Registry, calls: Calls, client: Client, clock: Clock) -> None:
+        """`client` is the server's own: it watches for what subscribers then read as themselves."""
         renderer = Renderer(registry, clock)
+        self.subscriptions = Subscriptions(registry, calls, renderer, client)
         self._registry = registry
         self._collections = Collections(calls, renderer)
         self._resources = Resources(calls, renderer)
@@ -38,6 +42,7 @@ class NormanApi:
     def routes(self) -> list[BaseRoute]:
         """The routes; they come last, for they take every path."""
         return [
+            *self.subscriptions.routes(),
             Route("/v3", self.answer, methods=list(_METHODS)),
             Route("/v3/{path:path}", self.answer, methods=list(_METHODS)),
         ]

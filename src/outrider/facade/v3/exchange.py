@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from outrider.apis.norman import NormanError
@@ -27,7 +27,7 @@ async def body_of(request: Request) -> Json:
         raise NormanError(422, "the body is not a JSON object", code="InvalidBodyContent") from None
 
 
-def path_of(request: Request) -> str:
+def path_of(request: HTTPConnection) -> str:
     """The path below `/v3`, its segments still encoded: an id may hold slashes."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     path: str = raw.partition(b"?")[0].decode("ascii", "replace")
