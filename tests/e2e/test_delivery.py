@@ -21,9 +21,10 @@ from uuid import uuid4
 import pytest
 
 from outrider.apis.management.cluster import CLUSTERS, Cluster
+from outrider.apis.management.global_role import GLOBAL_ROLES
+from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
 from outrider.apis.management.setting import SETTINGS
-from outrider.apis.management.user import USERS
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, SECRETS
+from outrider.kube.builtin import SECRETS
 from outrider.kube.client import Client
 from tests.e2e.conftest import until
 from tests.support.door import Door
@@ -40,6 +41,7 @@ PULL_SECRETS = 15
 SIZE = 1_040_000
 """Bytes of a pull secret; a Secret holds 1 MiB at most."""
 PEOPLE = 400
+MANY = "many-people"
 MEGABYTE = 1_000_000
 AGENT = {
     "OUTRIDER_AGENT_LEASE": "6",
@@ -166,7 +168,6 @@ def test_a_state_of_20_mb_gets_through_whoever_is_killed_between_parts(
         for server in plane.servers:
             server.start()
 
-        passes(wire, 2 * MEGABYTE)
         wire.downward = CALM
         until(stage.agrees, 90, "the state is not applied")
         print(f"20 MB, with three kills, after {time.monotonic() - began:.0f} s")
@@ -288,12 +289,14 @@ def spare(stage: Stage) -> Iterator[SpareAgent]:
 
 @pytest.fixture
 def many_people(stage: Stage) -> list[str]:
-    """Users who will be administrators."""
+    """Users with a global role that gives nothing yet."""
     names = [f"u-{uuid4().hex[:10]}" for _ in range(PEOPLE)]
 
     async def make(client: Client) -> None:
+        await client.apply(GLOBAL_ROLES, {"metadata": {"name": MANY}})
         for name in names:
-            await client.create(USERS, {"metadata": {"name": name}, "username": name})
+            binding = {"metadata": {"name": name}, "globalRoleName": MANY, "userName": name}
+            await client.create(GLOBAL_ROLE_BINDINGS, binding)
 
     stage.plane.managed(make)
     return names
@@ -318,7 +321,7 @@ def test_a_killed_applier_is_replaced_in_the_middle_of_its_work(
     selector = "labelSelector=outrider.cattle.io/delivered=true"
     bindings = f"/apis/{_RBAC}/v1/clusterrolebindings?{selector}"
     with Following(stage.direct, bindings) as following:
-        bind(plane, many_people)
+        bind(plane)
         until(lambda: len(following.names("ADDED")) >= PEOPLE // 10, 30)
         spare.kill()
         killed = time.monotonic()
@@ -331,26 +334,25 @@ def test_a_killed_applier_is_replaced_in_the_middle_of_its_work(
         assert stage.leader_of_agents() != "spare"
         until(stage.agrees, 30)
         owners = {one.name: one for one in (stage.record.status.applied_state or _none()).owners}
-        assert owners["clusters"].applied >= PEOPLE
-        assert owners["clusters"].failed == 0
+        assert owners["rbac"].applied >= PEOPLE
+        assert owners["rbac"].failed == 0
         assert following.names("ADDED") == {f"globaladmin-{name}" for name in many_people}
         assert following.repeated() == {}, "nothing was made twice"
         assert {kind for kind, _ in following.seen} == {"ADDED"}
         print(f"killed after {applied}; served after {served:.2f} s, all applied after {took:.1f} s")
 
         # What the dead one had made is known to its successor: it takes all of it away.
-        plane.managed(lambda client: client.delete(CLUSTERROLEBINDINGS, "many-people"))
+        plane.managed(lambda client: client.patch(GLOBAL_ROLES, MANY, {"rules": None}))
         until(lambda: len(following.names("DELETED")) == PEOPLE, 60)
 
 
-def bind(plane: Plane, names: list[str]) -> None:
-    """Makes all of them administrators at once."""
-    binding = {
-        "metadata": {"name": "many-people"},
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": name} for name in names],
-    }
-    plane.managed(lambda client: client.create(CLUSTERROLEBINDINGS, binding))
+def bind(plane: Plane) -> None:
+    """Makes all of them administrators at once: their role allows everything from now on."""
+    rules = [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+    ]
+    plane.managed(lambda client: client.patch(GLOBAL_ROLES, MANY, {"rules": rules}))
 
 
 def _none() -> Any:

@@ -200,12 +200,13 @@ class Administration:
 
     def changes_roles(self) -> None:
         """Makes the user an administrator and takes it back, which changes what every cluster should hold."""
-        path, name = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", f"soak-{uuid4().hex[:8]}"
-        group = "rbac.authorization.k8s.io"
+        path, name = "/apis/management.cattle.io/v3/globalrolebindings", f"soak-{uuid4().hex[:8]}"
         binding = {
+            "apiVersion": "management.cattle.io/v3",
+            "kind": "GlobalRoleBinding",
             "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": self._person.name}],
+            "globalRoleName": "admin",
+            "userName": self._person.name,
         }
         expect(self._local.post(path, binding), 201)
         time.sleep(3)

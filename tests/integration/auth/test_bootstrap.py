@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
 from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.user import USERS
 from outrider.features.auth.bootstrap import (
@@ -108,6 +109,10 @@ async def test_a_given_password_needs_no_change(start, empty):
     assert await one.accepts("given-password")
     assert not await one.accepts("another")
     binding = await empty.get(CLUSTERROLEBINDINGS, f"globaladmin-{user.metadata.name}")
+    (given,) = [
+        one for one in (await empty.list(GLOBAL_ROLE_BINDINGS)).items if one.user_name == user.metadata.name
+    ]
+    assert given.global_role_name == "admin"
     assert binding["roleRef"]["name"] == "cluster-admin"
     assert binding["metadata"]["labels"][ADMIN_LABEL] == ADMIN_VALUE
     assert [subject["name"] for subject in binding["subjects"]] == [user.metadata.name]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
 from outrider.apis.management.user import USERS, User
 from outrider.features.auth import settings as names
 from outrider.features.auth.errors import InitializationIncomplete
@@ -115,7 +116,9 @@ class Bootstrap:
         return admin
 
     async def _ensure_binding(self, admin: User) -> None:
+        # The one takes effect at once, the other in every cluster; the first goes with the second
         await self._client.apply(CLUSTERROLEBINDINGS, admin_binding(admin))
+        await self._client.apply(GLOBAL_ROLE_BINDINGS, global_admin_binding(admin))
 
     async def reset_password(self) -> str:
         """Give the administrator a new random password, to be changed at once, and return it.
@@ -170,6 +173,16 @@ def admin_binding(admin: User) -> dict[str, Any]:
         },
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": admin.metadata.name}],
+    }
+
+
+def global_admin_binding(admin: User) -> dict[str, Any]:
+    """Makes the user an administrator of every cluster."""
+    suffix = admin.metadata.name.removeprefix("user-")
+    return {
+        "metadata": {"name": f"globalrolebinding-{suffix}", "labels": {ADMIN_LABEL: ADMIN_VALUE}},
+        "globalRoleName": "admin",
+        "userName": admin.metadata.name,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from outrider.apis.management.cluster import Cluster
@@ -10,7 +10,6 @@ from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.setting import Setting
 from outrider.delivery.assembly import Contribution
 from outrider.delivery.errors import NotReady
-from outrider.features.clusters.administrators import is_admin_binding
 from outrider.features.clusters.desired import desired_entries, impersonation_namespace
 from outrider.features.clusters.manifests import Manifests
 from outrider.features.clusters.registration import DEFAULT_REGISTRATION, SYSTEM_REGISTRATION
@@ -36,7 +35,7 @@ _SETTINGS: Final = frozenset(
 
 
 class ClusterObjects:
-    """The agent, its credentials, the administrators' bindings, the impersonation namespace."""
+    """The agent, its credentials, the impersonation namespace."""
 
     def __init__(
         self,
@@ -45,9 +44,6 @@ class ClusterObjects:
         registry: Registry,
         manifests: Manifests,
         settings: ClusterSettings,
-        administrators: Callable[[], Iterable[str]],
-        bindings: Informer[dict[str, Any]],
-        users: Informer[Any],
         secrets: Informer[dict[str, Any]],
         stored_settings: Informer[Setting],
     ) -> None:
@@ -55,10 +51,7 @@ class ClusterObjects:
         self._registry = registry
         self._manifests = manifests
         self._settings = settings
-        self._administrators = administrators
         self._sources: list[Source[Any, ObjectKey]] = [
-            Source(bindings, lambda one: self._all() if is_admin_binding(one) else ()),
-            Source(users, lambda _: self._all()),
             Source(stored_settings, lambda one: self._all() if one.metadata.name in _SETTINGS else ()),
             Source(secrets, lambda one: [ObjectKey("", one["metadata"]["namespace"])]),
         ]
@@ -89,7 +82,6 @@ class ClusterObjects:
             for former in self._registry.former_names(name, registration)
         }
         entries = desired_entries(
-            self._administrators(),
             manifest,
             tokens=[tokens[registration] for registration in sorted(tokens)],
             former_names=former,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +13,8 @@ from outrider.features.clusters.manifest import NAMESPACE, AgentManifest, creden
 OWNER: Final = "clusters"
 IMPERSONATION_NAMESPACE: Final = "cattle-impersonation-system"
 
-_LABELS: Final = {"cattle.io/creator": "norman"}
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
-_RBAC: Final = "rbac.authorization.k8s.io"
-
 
 def desired_entries(
-    administrators: Iterable[str],
     agent: AgentManifest,
     *,
     tokens: Sequence[str] = (),
@@ -41,8 +34,7 @@ def desired_entries(
         _renamed(_named_credential(agent, token), name) for name, token in (former_names or {}).items()
     ]
     more = [secret for secret in others if secret["metadata"]["name"] not in known]
-    bindings = [admin_binding(user) for user in sorted(set(administrators))]
-    wanted = [*own, *{one["metadata"]["name"]: one for one in more}.values(), *bindings]
+    wanted = [*own, *{one["metadata"]["name"]: one for one in more}.values()]
     return [impersonation_namespace(), *(_entry(obj) for obj in wanted)]
 
 
@@ -50,17 +42,6 @@ def impersonation_namespace() -> Entry:
     """The namespace of the accounts through which users act."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": IMPERSONATION_NAMESPACE}}
     return _entry(namespace)
-
-
-def admin_binding(user: str) -> dict[str, Any]:
-    """The ClusterRoleBinding that makes a global administrator cluster-admin."""
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"globaladmin-{_name_part(user)}", "labels": dict(_LABELS)},
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": user}],
-    }
 
 
 def _entry(obj: dict[str, Any]) -> Entry:
@@ -76,10 +57,3 @@ def _named_credential(agent: AgentManifest, token: str) -> dict[str, Any]:
 
 def _renamed(secret: dict[str, Any], name: str) -> dict[str, Any]:
     return {**secret, "metadata": {**secret["metadata"], "name": name}}
-
-
-def _name_part(user: str) -> str:
-    """`user` where an object's name can hold it, else a hash of it."""
-    if _NAME.fullmatch(user) and len(user) <= 200:
-        return user
-    return hashlib.sha256(user.encode()).hexdigest()[:32]

@@ -14,11 +14,9 @@ from outrider.apis.management.feature import FEATURES, Feature
 from outrider.apis.management.node import NODES, Node
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.apis.management.setting import SETTINGS, Setting
-from outrider.apis.management.user import USERS, User
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.provisioning.cluster import Cluster as ProvisioningCluster
 from outrider.apis.views.view import View
-from outrider.features.clusters.administrators import administrators
 from outrider.features.clusters.admission import Admissions
 from outrider.features.clusters.collector import Collector
 from outrider.features.clusters.contributor import ClusterObjects
@@ -54,7 +52,7 @@ from outrider.features.clusters.view_credentials import CredentialViews
 from outrider.features.clusters.view_more import more_views
 from outrider.features.clusters.views import ClusterViews, MintToken
 from outrider.kit.clock import Clock
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, CONFIGMAPS, ROLES, SECRETS
+from outrider.kube.builtin import CONFIGMAPS, ROLES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Admission, Admit, FromAgent, Message, SessionClosed, SessionOpened
@@ -180,8 +178,6 @@ class _Informers:
         )
         self.settings: Informer[Setting] = add(Informer(client, SETTINGS))
         self.features: Informer[Feature] = add(Informer(client, FEATURES))
-        self.users: Informer[User] = add(Informer(client, USERS))
-        self.bindings: Informer[dict[str, Any]] = add(Informer(client, CLUSTERROLEBINDINGS))
         self.sets: Informer[dict[str, Any]] = add(
             Informer(client, CONFIGMAPS, namespace=NAMESPACE, labels=SELECTOR)
         )
@@ -257,9 +253,6 @@ def build(
         registry=registry,
         manifests=manifests,
         settings=settings,
-        administrators=lambda: administrators(informers.bindings.list(), informers.users),
-        bindings=informers.bindings,
-        users=informers.users,
         secrets=informers.secrets,
         stored_settings=informers.settings,
     )

@@ -37,9 +37,6 @@ def objects(token: str, server_url: str, tokens_of: tuple[str, ...] = REGISTRATI
         registry=cast(Any, registry),
         manifests=cast(Any, Manifests()),
         settings=cast(Any, SimpleNamespace(value=lambda name: server_url)),
-        administrators=lambda: (),
-        bindings=anything,
-        users=anything,
         secrets=anything,
         stored_settings=anything,
     )

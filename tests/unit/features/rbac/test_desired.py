@@ -305,3 +305,10 @@ def test_names() -> None:
     ref = RoleRef("ClusterRole", "r")
     assert binding_name("crb", "", ref, Subject("User", "u")) == f"crb-{h10('ClusterRolerUseru')}"
     assert admin_name(Subject("Group", "okta_group://x")) == f"globaladmin-u-{h10('okta_group://x')}"
+
+
+@pytest.mark.parametrize("user", ["u/../x", "A B", "ü", "x" * 300, "-a"])
+def test_any_user_has_a_name_that_the_api_takes(user: str) -> None:
+    name = admin_name(Subject("User", user)).removeprefix("globaladmin-")
+    assert len(name) == 32
+    assert set(name) <= set("0123456789abcdef")
