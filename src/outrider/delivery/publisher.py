@@ -101,7 +101,8 @@ class Publisher:
 
     `leading` and `epoch` are the leader election's; `lease` is the seconds after which a leader that was
     paused knows that it is none any more. `send` hands a message to this replica's gateway, `drain` waits
-    until that took most of it. `enqueue` has a cluster reconciled.
+    until that took most of it. `enqueue` has a cluster reconciled, `enqueue_parts` has what its agents asked for
+    sent: a queue of its own, so that a request for parts neither costs a derivation nor takes the place of one.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Publisher:
         leading: Callable[[], bool],
         epoch: Callable[[], int],
         enqueue: Callable[[str], None],
+        enqueue_parts: Callable[[str], None],
         clock: Clock,
         lease: float = 15.0,
     ) -> None:
@@ -126,6 +128,7 @@ class Publisher:
         self._leading = leading
         self._epoch = epoch
         self._enqueue = enqueue
+        self._enqueue_parts = enqueue_parts
         self._clock = clock
         self._lease = lease
         self._sessions: dict[str, dict[int, _Session]] = {}
@@ -172,6 +175,8 @@ class Publisher:
         elif isinstance(message, StateNeed):
             if message.hash == session.told[1]:
                 session.needs = list(dict.fromkeys((*session.needs, *message.parts)))[:_MAX_ASKED]
+                self._enqueue_parts(cluster)
+            return
         elif isinstance(message, StateReport):
             self.report(cluster, message, session=number)
             return
@@ -193,7 +198,7 @@ class Publisher:
             self._forget(name)
             return DONE
         cluster = await self._record(cluster)
-        if await self._serve(name) or not self._concerns(name):
+        if not self._concerns(name):
             return DONE
         try:
             wanted = await derive(cluster, self._contributors)
@@ -251,6 +256,9 @@ class Publisher:
         name = cluster.metadata.name
         version = versions.stamped(cluster.status)
         head = wanted.head(*version)
+        former = self._open.get(name)
+        if former is not None and former.hash != wanted.hash:
+            self._open.drop(name)
         if name == LOCAL_CLUSTER:
             self._deliver_here(head, wanted)
         for number, session in list(self._sessions.get(name, {}).items()):
@@ -261,14 +269,16 @@ class Publisher:
                 self._tell(name, number, head)
             if session.needs:
                 self._open.put(name, wanted)
-        await self._serve(name)
+                self._enqueue_parts(name)
 
-    async def _serve(self, name: str) -> bool:
-        """Send the parts that were asked for; False when none were, or the set must be derived first."""
+    async def send_parts(self, name: str) -> None:
+        """Send the parts of a cluster's set that were asked for; the set is derived first when it is not open."""
         wanted = self._open.get(name)
         asked = [(n, one) for n, one in self._sessions.get(name, {}).items() if one.needs]
-        if not asked or wanted is None:
-            return False
+        if wanted is None:
+            if asked:
+                self._enqueue(name)
+            return
         for number, session in asked:
             needs, session.needs = session.needs, []
             if session.told[1] != wanted.hash:
@@ -277,7 +287,6 @@ class Publisher:
                 if digest in wanted.parts:
                     self._tell(name, number, StatePart(digest=digest, data=compress(wanted.parts[digest])))
                     await self._drain()
-        return True
 
     def _deliver_here(self, head: StateHead, wanted: DesiredSet) -> None:
         local = self.local
@@ -308,6 +317,18 @@ class Publisher:
         self._reports.pop(name, None)
         self._doubts.pop(name, None)
         self._differs.pop(name, None)
+
+
+class PartSender:
+    """Sends parts, one cluster at a time."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """What was asked for until now."""
+        await self._publisher.send_parts(key.name)
+        return DONE
 
 
 def _whole(status: DesiredStateStatus | AppliedStateStatus) -> dict[str, Any]:

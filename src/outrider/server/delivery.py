@@ -11,7 +11,7 @@ from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.delivery.applier import StateApplier
 from outrider.delivery.assembly import Contributor
 from outrider.delivery.presence import MANAGER
-from outrider.delivery.publisher import Publisher
+from outrider.delivery.publisher import PartSender, Publisher
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
@@ -60,6 +60,7 @@ class Delivery:
             leading=lambda: elector.is_leader,
             epoch=lambda: elector.epoch,
             enqueue=self._enqueue,
+            enqueue_parts=lambda cluster: self._parts.enqueue(ObjectKey("", cluster)),
             clock=clock,
             lease=lease,
         )
@@ -69,13 +70,17 @@ class Delivery:
         self._controller: Controller[ObjectKey] = Controller(
             "desired state", self.publisher, workers=4, sources=sources, clock=clock
         )
+        self._parts: Controller[ObjectKey] = Controller(
+            "parts of desired states", PartSender(self.publisher), workers=4, clock=clock
+        )
         self._local = StateApplier(
             Client(transport, field_manager=MANAGER),
             lambda report: self.publisher.report(LOCAL_CLUSTER, report),
             changed=lambda: self._enqueue(LOCAL_CLUSTER),
         )
         self.publisher.local = self._local
-        manager.add_task(self._controller.name, self._controller.run)
+        for controller in (self._controller, self._parts):
+            manager.add_task(controller.name, controller.run)
         manager.add_task("desired state of all clusters", self._lead, leader_only=True)
         manager.add_task(
             "desired state of local", lambda: self._local.run(self._elector.epoch), leader_only=True

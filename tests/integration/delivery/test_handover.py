@@ -22,7 +22,7 @@ from outrider.delivery.errors import NotReady
 from outrider.delivery.fetcher import Fetcher
 from outrider.delivery.ledger import LABEL, NAMESPACE
 from outrider.delivery.presence import MANAGER
-from outrider.delivery.publisher import Publisher
+from outrider.delivery.publisher import PartSender, Publisher
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.builtin import CONFIGMAPS, NAMESPACES, SECRETS
@@ -50,12 +50,14 @@ class Wish:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.ready = True
+        self.asked = 0
 
     @property
     def sources(self) -> Sequence[Source[Any, ObjectKey]]:
         return ()
 
     async def contribute(self, cluster: Cluster) -> Contribution:
+        self.asked += 1
         if not self.ready:
             raise NotReady("not yet")
         return Contribution(list(self.entries))
@@ -106,13 +108,15 @@ class Replica:
             leading=lambda: self.leading,
             epoch=lambda: self.epoch,
             enqueue=self.enqueue,
+            enqueue_parts=lambda cluster: self.parts.enqueue(ObjectKey("", cluster)),
             clock=SystemClock(),
             lease=lease,
         )
         self.controller: Controller[ObjectKey] = Controller(
             "tests", self.publisher, workers=2, sources=[Source(self.informer)]
         )
-        self.tasks = [asyncio.create_task(self.controller.run())]
+        self.parts: Controller[ObjectKey] = Controller("parts", PartSender(self.publisher), workers=2)
+        self.tasks = [asyncio.create_task(one.run()) for one in (self.controller, self.parts)]
         self.following = asyncio.create_task(self.informer.run())
 
     def enqueue(self, cluster: str) -> None:
@@ -227,6 +231,7 @@ async def test_a_state_of_20_mb(stage: Stage, place: str) -> None:
     await until(lambda: stage.reports and stage.reports[-1].applied == 1000, 120)
     took = time.monotonic() - begun
     assert took < 100
+    assert leader.wish.asked < 10, "the state is not derived anew for each batch of parts"
     head = line.messages[0]
     assert len(head.parts) > 80
     assert max(len(msgspec.json.encode(one)) for one in line.messages) < 1 << 20
@@ -255,6 +260,33 @@ async def test_a_state_of_20_mb(stage: Stage, place: str) -> None:
 async def _recorded(stage: Stage, counter: int) -> bool:
     applied = (await stage.record()).status.applied_state
     return applied is not None and applied.counter == counter
+
+
+async def test_a_state_that_changes_while_its_parts_travel(stage: Stage, place: str) -> None:
+    def entries(tag: str) -> list[Entry]:
+        noise = random.Random(tag)
+        return [
+            entry(config(f"o{n}", place, k=base64.b64encode(noise.randbytes(90_000)).decode(), tag=tag))
+            for n in range(60)
+        ]
+
+    leader = await stage.replica(5, *entries("first"), leading=True)
+    line = stage.connect(leader)
+    leader.enqueue(stage.name)
+    await until(lambda: sum(isinstance(one, StatePart) for one in line.messages) >= 5)
+    leader.wish.entries = entries("second")
+    leader.enqueue(stage.name)
+    # An agent whose question is not answered asks again after 15 s.
+    await until(lambda: stage.applier.kept.counter == 2, 60)
+    heads = [one for one in line.messages if isinstance(one, StateHead)]
+    sent = sum(isinstance(one, StatePart) for one in line.messages)
+    assert len(heads) == 2, "nothing had to be asked for again"
+    assert sent < sum(len(head.parts) for head in heads), "the first was given up"
+    await until(
+        lambda: stage.reports and stage.reports[-1].applied == 60 and stage.reports[-1].counter == 2, 60
+    )
+    found = await stage.downstream.get(CONFIGMAPS, "o0", place)
+    assert found["data"]["tag"] == "second"
 
 
 async def test_a_replica_without_the_lead_serves_what_the_leader_stamped(stage: Stage, place: str) -> None:
