@@ -99,7 +99,7 @@ class Orders:
 
     def _take(self) -> None:
         if not self.given.is_set():
-            log.warning("the server says that this cluster was deleted there: leaving it")
+            log.warning("this cluster was deleted on the server: leaving it")
             self.given.set()
             self._taken()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from outrider.agent.program import Agent
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import checksum
 from outrider.features.clusters.manifest import AgentManifest, credentials_name, objects
-from outrider.kube.builtin import CLUSTERROLES, CONFIGMAPS, NAMESPACES, SECRETS, SERVICEACCOUNTS
+from outrider.kube.builtin import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    CONFIGMAPS,
+    NAMESPACES,
+    SECRETS,
+    SERVICEACCOUNTS,
+)
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.identity import Identity
@@ -196,6 +204,8 @@ async def _clean(admin: Client) -> None:
         await admin.delete_if_exists(NAMESPACES, name)
     for name in ("cattle-admin", "proxy-clusterrole-kubeapiserver"):
         await admin.delete_if_exists(CLUSTERROLES, name)
+    for name in ("cattle-admin-binding", "proxy-role-binding-kubernetes-master"):
+        await admin.delete_if_exists(CLUSTERROLEBINDINGS, name)
     async with asyncio.timeout(30):
         while any(name == SYSTEM for _, _, name in await everything(admin)):
             await asyncio.sleep(0.1)
@@ -333,6 +343,15 @@ async def test_a_cluster_that_was_registered_anew_is_left_alone(site: Site) -> N
     await asyncio.sleep(1.0)
     assert await site.additions() >= before
     assert await site.client.get_or_none(CONFIGMAPS, MARK, SYSTEM) is None
+
+
+async def test_people_of_the_cluster_may_give_the_order_themselves(site: Site) -> None:
+    """As the how-to says, for a server that is no more."""
+    site.start()
+    await site.session()
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    await apply(site.client, {**config(MARK, SYSTEM), "data": {"credential": digest}})
+    await site.until_only()
 
 
 async def test_an_order_from_before_is_dropped(site: Site) -> None:

@@ -30,10 +30,11 @@ _LONGEST: Final = 5
 """So many patiences the agent may take as long as it tells of progress."""
 _WIDTH: Final = 600
 
+# A namespace with the last of these labels may be somebody's own, in which only fields were delivered
 _BY_HAND: Final = (
     "namespaces cattle-system and cattle-impersonation-system, ClusterRole cattle-admin, ClusterRoleBinding"
     " cattle-admin-binding, ClusterRoles and ClusterRoleBindings labelled authz.cluster.cattle.io/impersonator,"
-    " and what is labelled outrider.cattle.io/delivered"
+    " and objects other than namespaces labelled outrider.cattle.io/delivered"
 )
 
 
