@@ -184,23 +184,30 @@ def state_of(obj: Mapping[str, Any], now: datetime, *, settles: bool | None = No
 
     `settles`: a new object without conditions is initializing; None: if it is of a ``cattle.io`` group.
     """
-    try:
-        metadata = msgspec.convert(obj.get("metadata") or {}, ObjectMeta)
-    except msgspec.ValidationError:
-        metadata = ObjectMeta()
     spec, status = obj.get("spec"), obj.get("status")
     held = status if isinstance(status, dict) else {}
+    conditions = _conditions(held.get("conditions"))
     active = spec.get("active") if isinstance(spec, dict) else None
     phase = held.get("phase")
     group = str(obj.get("apiVersion") or "").partition("/")[0]
     return evaluate(
-        Object(metadata=metadata),
-        _conditions(held.get("conditions")),
+        Object(metadata=_metadata(obj.get("metadata") or {}, conditions)),
+        conditions,
         now,
         active=active if isinstance(active, bool) else None,
         phase=phase.lower() if isinstance(phase, str) else "",
         fresh_is_initializing=group.endswith("cattle.io") if settles is None else settles,
     )
+
+
+def _metadata(found: Mapping[str, Any], conditions: list[Condition]) -> ObjectMeta:
+    """What the state needs of the metadata: nothing, for most objects of a long list."""
+    if conditions and "deletionTimestamp" not in found:
+        return ObjectMeta()
+    try:
+        return msgspec.convert(found, ObjectMeta)
+    except msgspec.ValidationError:
+        return ObjectMeta()
 
 
 def _conditions(found: Any) -> list[Condition]:

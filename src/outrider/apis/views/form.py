@@ -75,6 +75,8 @@ class Form:
         self.columns: dict[str, Column] = {column.shown: column for column in _columns(view)}
         self.sections = (OWN, STATUS) if view.is_flat else (OWN, SPEC, STATUS)
         self.renamed = dict(view.names)
+        # what a resource has by these names is computed
+        self.hidden = view.hidden if view.stateless else view.hidden | set(_STATE)
         own = view.fields.get("name")
         self.name_is_stored = "name" in view.names.values() or bool(own and own.annotation)
         self.absent = {

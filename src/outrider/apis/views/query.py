@@ -96,6 +96,10 @@ class Query:
     after: tuple[str, str] | None = None
     pairs: tuple[tuple[str, str], ...] = ()
 
+    def asks_for(self, fields: Collection[str]) -> bool:
+        """Whether the order or any filter looks at one of these fields."""
+        return self.sort in fields or any(one.field in fields for one in self.filters)
+
     def url(self, link: str, **changes: str) -> str:
         """The collection's URL with this query, some parameters changed or, where empty, left out."""
         kept = [(key, value) for key, value in self.pairs if key not in changes]

@@ -20,24 +20,49 @@ from outrider.kube.meta import ObjectKey
 Linked = Callable[[str, ObjectKey], bool]
 """Whether the user may follow a link of the object with a key."""
 
+STATE: Final = ("state", "transitioning", "transitioningMessage")
+
 _SECTIONS: Final = ENVELOPE | {SPEC, STATUS}
 
 
 def show(form: Form, obj: Json, call: Call, *, methods: Methods, linked: Linked, now: datetime) -> Json:
     """The resource of an object. `linked` says which of the view's links its user may follow."""
-    view = form.view
-    resource = form.absent | _fields(form, obj)
-    resource |= _common(form, obj) | _annotated(form, obj)
-    if not view.stateless:
-        state = state_of(obj, now, settles=view.settles)
-        resource |= {
-            "state": state.name,
-            "transitioning": state.norman_transitioning,
-            "transitioningMessage": state.message,
-        }
-    resource |= view.compute(obj, call)
+    return finished(form, obj, fields_of(form, obj, call), call, methods=methods, linked=linked, now=now)
+
+
+def fields_of(form: Form, obj: Json, call: Call) -> Json:
+    """The resource as far as most filters and orders ask: all but its state, links and actions."""
+    resource = form.absent | _fields(form, obj) | _common(form, obj) | _annotated(form, obj)
+    resource |= form.view.compute(obj, call)
     for unseen in form.unseen:
         resource.pop(unseen, None)
+    return resource
+
+
+def with_state(form: Form, obj: Json, resource: Json, *, now: datetime) -> Json:
+    """The resource with its state, where it has one and the view has not said another."""
+    if form.view.stateless or "transitioning" in resource:
+        return resource
+    state = state_of(obj, now, settles=form.view.settles)
+    return {
+        "state": state.name,
+        "transitioning": state.norman_transitioning,
+        "transitioningMessage": state.message,
+    } | resource
+
+
+def finished(
+    form: Form,
+    obj: Json,
+    resource: Json,
+    call: Call,
+    *,
+    methods: Methods,
+    linked: Linked,
+    now: datetime,
+) -> Json:
+    """The whole resource of an object, from its fields."""
+    view, resource = form.view, with_state(form, obj, resource, now=now)
     link = f"{root(call)}/{view.plural}/{quote(resource['id'], safe=':')}"
     resource["links"] = _links(form, obj, link, methods, linked)
     resource["actions"] = {
@@ -73,7 +98,7 @@ def _fields(form: Form, obj: Json) -> Json:
         held = obj.get(section)
         if section in form.sections and isinstance(held, dict):
             stored |= held
-    names, hidden = form.renamed, form.view.hidden
+    names, hidden = form.renamed, form.hidden
     return {names.get(name, name): value for name, value in stored.items() if name not in hidden}
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from outrider.apis.norman import NormanError
 from outrider.apis.views.call import Call
 from outrider.apis.views.form import Form
-from outrider.apis.views.query import Query, parse, select
+from outrider.apis.views.query import Query, parse
 from outrider.apis.views.rights import Methods
 from outrider.apis.views.schema import collection
 from outrider.apis.views.show import root
@@ -47,8 +47,7 @@ class Collections:
             objects = await edge.list_within(namespaces)
         else:
             objects = await edge.list(namespace)
-        rows = await self._renderer.rows(form, call, await view.prepare(call, objects))
-        page = select(query, rows)
+        page = await self._renderer.page(form, call, await view.prepare(call, objects), query)
         link = f"{root(call)}/{view.plural}"
         return answer(collection(view, link, page, query, Methods(view, call)))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from outrider.apis.views.call import Call
 from outrider.apis.views.form import Form
+from outrider.apis.views.query import Page, Query, select
 from outrider.apis.views.rights import Methods
-from outrider.apis.views.show import Linked, key_of, show
+from outrider.apis.views.show import STATE, Linked, fields_of, finished, key_of, with_state
 from outrider.apis.views.view import Context, InCluster, Json
 from outrider.facade.v3.edge import not_found
 from outrider.facade.v3.registry import RETIRED, Registry
@@ -27,16 +29,30 @@ class Renderer:
         self._registry = registry
         self._clock = clock
 
-    async def rows(self, form: Form, call: Call, objects: Sequence[Json]) -> list[Json]:
-        """The resources of objects, in their order."""
-        methods, now, linked = Methods(form.view, call), self._clock.now(), self._linker(call)
+    async def page(self, form: Form, call: Call, objects: Sequence[Json], query: Query) -> Page:
+        """The page of the resources of objects that a query asks for; only what is on it is shown in full."""
+        now, stateful = self._clock.now(), query.asks_for(STATE)
+        sources: dict[int, Json] = {}
         rows: list[Json] = []
-        for start in range(0, len(objects), _CHUNK):
-            part = objects[start : start + _CHUNK]
-            rows += [show(form, one, call, methods=methods, linked=linked, now=now) for one in part]
-            if start + _CHUNK < len(objects):
+        for number, one in enumerate(objects):
+            row = fields_of(form, one, call)
+            row = with_state(form, one, row, now=now) if stateful else row
+            rows.append(row)
+            sources[id(row)] = one
+            if number % _CHUNK == _CHUNK - 1:
                 await asyncio.sleep(0)  # others have their turn
-        return rows
+        found = select(query, rows)
+        shown = await self._finished(form, call, [(sources[id(row)], row) for row in found.rows])
+        return replace(found, rows=shown)
+
+    async def _finished(self, form: Form, call: Call, rows: Sequence[tuple[Json, Json]]) -> list[Json]:
+        methods, now, linked = Methods(form.view, call), self._clock.now(), self._linker(call)
+        shown: list[Json] = []
+        for number, (obj, row) in enumerate(rows):
+            shown.append(finished(form, obj, row, call, methods=methods, linked=linked, now=now))
+            if number % _CHUNK == _CHUNK - 1:
+                await asyncio.sleep(0)
+        return shown
 
     def _linker(self, call: Call) -> Linked:
         found: dict[tuple[str, str], bool] = {}
@@ -64,7 +80,8 @@ class Renderer:
 
     async def one(self, form: Form, call: Call, obj: Json) -> Json:
         """The resource of one object as stored. Raises NormanError 404 for one that is not to be shown here."""
-        rows = await self.rows(form, call, await form.view.prepare(call, [obj]))
-        if not rows:
+        ready = await form.view.prepare(call, [obj])
+        if not ready:
             raise not_found(form.view, key_of(obj))
-        return rows[0]
+        (shown,) = await self._finished(form, call, [(ready[0], fields_of(form, ready[0], call))])
+        return shown
