@@ -11,6 +11,7 @@ from picows import WSFrame, WSListener, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from outrider.tunnel.agent import AgentSession
+from outrider.tunnel.farewell import GONE
 from outrider.tunnel.mux import Mux
 
 MAX_WEBSOCKET_MESSAGE = 4 << 20
@@ -133,6 +134,7 @@ def _refused(error: picows.WSError) -> DialError:
     if response is None:
         return DialError(f"the server did not open a tunnel: {error}")
     body = bytes(getattr(error, "raw_body", None) or b"")[:_LONGEST_REFUSAL]
-    text = body[:300].decode("utf-8", "replace").strip()
     status = int(response.status)
+    # An order to leave proves that the server knows the token: that is for the agent, not for its log
+    text = "the cluster was deleted" if status == GONE else body[:300].decode("utf-8", "replace").strip()
     return DialError(f"the server refused the tunnel: {status} {text}".rstrip(), status, body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +15,13 @@ import msgspec
 import pytest
 
 from outrider.agent.belongings import MARK
+from outrider.agent.departure import Departure
 from outrider.agent.program import Agent
 from outrider.agent.settings import AgentSettings
 from outrider.agent.trust import checksum
+from outrider.delivery.entries import Ref
+from outrider.delivery.index import Extra
+from outrider.delivery.withdrawal import Withdrawal
 from outrider.features.clusters.manifest import AgentManifest, credentials_name, objects
 from outrider.kube.builtin import (
     CLUSTERROLEBINDINGS,
@@ -41,6 +45,8 @@ OTHER = TOKEN[::-1]
 SYSTEM = "cattle-system"
 # What Kubernetes makes by itself all the time
 PASSING = {"events", "leases", "endpoints", "endpointslices", "componentstatuses", "apiservices"}
+
+STUCK = Ref("", "ConfigMap", "default", "stuck")
 
 Names = set[tuple[str, str, str]]
 
@@ -254,12 +260,16 @@ async def test_nobody_acts_through_an_agent_that_leaves(site: Site) -> None:
     await site.until_only()
 
 
-async def test_the_proven_answer_to_its_credential_is_an_order(site: Site) -> None:
+async def test_the_proven_answer_to_its_credential_is_an_order(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     site.server.token = "another"
     site.server.refusal = ("410 Gone", farewell.order(TOKEN, "deleted").encode())
     site.start()
     await site.until_only()
     assert not site.server.sessions
+    assert "410 the cluster was deleted" in caplog.text
+    assert "proof" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -343,6 +353,34 @@ async def test_a_cluster_that_was_registered_anew_is_left_alone(site: Site) -> N
     await asyncio.sleep(1.0)
     assert await site.additions() >= before
     assert await site.client.get_or_none(CONFIGMAPS, MARK, SYSTEM) is None
+
+
+class Refusing(Withdrawal):
+    """A cluster that does not let go of one object."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def made(self) -> dict[Ref, Extra]:
+        return {STUCK: Extra("v1", False), Ref("", "Namespace", "", SYSTEM): Extra("v1", True)}
+
+    async def remove(
+        self, going: Mapping[Ref, Extra], progress: Callable[[int], None] = lambda left: None
+    ) -> dict[Ref, str]:
+        assert set(going) == {STUCK}, "the agent's own namespace is none of the withdrawal's business"
+        self.tries += 1
+        return {STUCK: "a policy of the cluster says no"}
+
+
+async def test_what_is_refused_is_tried_again_and_then_reported(site: Site) -> None:
+    told: list[Removal] = []
+    refusing = Refusing()
+    await Departure(site.client, refusing, told.append, patience=0.5, pause=0.05).run()
+    assert refusing.tries > 2
+    left = ["ConfigMap default/stuck: a policy of the cluster says no"]
+    assert told[-1] == Removal(left=left, done=True)
+    assert Removal(remaining=1, left=left) in told
+    await site.until_only()
 
 
 async def test_people_of_the_cluster_may_give_the_order_themselves(site: Site) -> None:

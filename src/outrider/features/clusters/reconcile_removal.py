@@ -30,7 +30,7 @@ from outrider.runtime.store import Lister
 
 log = logging.getLogger(__name__)
 
-_LOOK: Final = 0.5
+_LOOK: Final = 1.0
 
 
 class RemovalReconciler:

@@ -23,7 +23,7 @@ from outrider.link.messages import (
     ToAgent,
 )
 from outrider.runtime.informer import Event
-from outrider.tunnel.reports import Health, InventoryDelta, encode
+from outrider.tunnel.reports import Health, InventoryDelta, Removal, encode
 from outrider.tunnel.snapshot import Snapshot
 from tests.support.clock import FakeClock
 
@@ -42,6 +42,7 @@ class Stand:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.changed: list[str] = []
+        self.leaving: list[tuple[str, Removal]] = []
         self.synced = True
         self.registry: Any = Registry()
         self.sessions = Sessions()
@@ -55,6 +56,7 @@ class Stand:
             send=self.sent.append,
             changed=self.changed.append,
             synced=lambda: self.synced,
+            leaving=lambda cluster, report: self.leaving.append((cluster, report)),
         )
 
     async def open(self, number: int, registration: str = "default-token", cluster: str = "c-1") -> None:
@@ -101,9 +103,9 @@ async def test_a_deleted_registration_takes_its_sessions_with_it(stand: Stand) -
     assert stand.closed == ["default-token"]
 
 
-async def test_a_leaving_cluster_loses_all_sessions(stand: Stand) -> None:
+async def test_a_cluster_loses_its_sessions_when_it_is_gone_not_while_it_leaves(stand: Stand) -> None:
     await stand.open(1)
-    cluster = Cluster(metadata=ObjectMeta(name="c-1"))
+    cluster = Cluster(metadata=ObjectMeta(name="c-1", deletion_timestamp=FakeClock().now()))
     stand.service.cluster_changed(Event("MODIFIED", cluster, cluster))
     assert stand.closed == []
     stand.service.cluster_changed(Event("DELETED", cluster, None))
@@ -141,6 +143,14 @@ async def test_reports_are_followed_until_the_tunnel_goes(stand: Stand) -> None:
     await stand.service.session_closed(SessionClosed(cluster="c-1", session=1))
     assert stand.inventories.of("c-1") is None
     assert stand.sessions.clusters() == []
+
+
+async def test_what_a_leaving_agent_says_is_passed_on(stand: Stand) -> None:
+    await stand.open(1)
+    stand.changed.clear()
+    await stand.report(encode(Removal(remaining=3)))
+    assert stand.leaving == [("c-1", Removal(remaining=3))]
+    assert stand.changed == ["c-1"]
 
 
 async def test_a_stray_change_is_answered(stand: Stand) -> None:
