@@ -1,7 +1,7 @@
 """One exchange as one line of JSON: the contract's metadata (auth-and-rbac §5.3), made in a few microseconds.
 
 What a line is made of is prepared as far as possible: the ids have a random prefix and count, the second of a time
-stamp is rendered once, the user once a verdict. `auditID` is a UUID whose last 12 digits number this gateway's
+stamp is rendered once, the user once a verdict, an address once, small numbers at import. `auditID` is a UUID whose last 12 digits number this gateway's
 records, so that a gap in the log shows.
 """
 
@@ -21,6 +21,10 @@ from outrider.link.messages import Verdict
 
 _encode = msgspec.json.Encoder().encode
 _KEPT_SECONDS = 64
+_KEPT_ADDRESSES = 1024
+_BYTES = tuple(b"%02x" % number for number in range(256))
+_THOUSANDTHS = tuple(b"%03dZ" % number for number in range(1000))
+_NUMBERS = tuple(b"%d" % number for number in range(2048))
 _EVENTFUL = frozenset({routing.CONTROL, routing.TUNNEL})
 
 
@@ -38,40 +42,60 @@ class Recorder:
         self._clients = clients
         self._excluded = frozenset(excluded)
         self._prefix = b'{"auditID":"%b' % _id_prefix(os.urandom(10))
+        self._batch = -1
+        self._batch_prefix = b""
         self._seconds: dict[int, bytes] = {}
+        self._addresses: dict[str, bytes] = {}
 
     def line(self, exchange: Exchange, number: int, extra: bytes = b"") -> bytes:
         """The record of an exchange, with its newline. `extra` are more members, each with a comma before it."""
         now = time.time()
         began = now - (time.monotonic() - exchange.started)
-        second, first = int(now), int(began)
-        seconds = self._seconds
         more = extra if exchange.grant is None else self._user(exchange) + extra
         if exchange.route in _EVENTFUL or exchange.status in REFUSALS or exchange.impersonates:
             more += self._rarities(exchange)
-        return (
-            b'%b%012x","requestURI":"%b","method":"%b","remoteAddr":%b,"responseCode":%d,"requestTimestamp":'
-            b'"%b%06dZ","responseTimestamp":"%b%06dZ","requestBytes":%d,"responseBytes":%d%b}\n'
-        ) % (
-            self._prefix,
-            number,
-            uri(exchange.uri),
-            exchange.method,
-            _encode(self._remote(exchange)),
-            exchange.status,
-            seconds.get(first) or self._second(first),
-            (began - first) * 1e6,
-            seconds.get(second) or self._second(second),
-            (now - second) * 1e6,
-            exchange.bytes_in,
-            exchange.bytes_out,
-            more,
+        if number >> 8 != self._batch:
+            self._batch = number >> 8
+            self._batch_prefix = b"%b%010x" % (self._prefix, self._batch)
+        first, second = int(began), int(now)
+        return b"".join(
+            (
+                self._batch_prefix,
+                _BYTES[number & 255],
+                b'","requestURI":"',
+                uri(exchange.uri),
+                b'","method":"',
+                exchange.method,
+                b'","remoteAddr":',
+                self._remote(exchange),
+                b',"responseCode":',
+                _decimal(exchange.status),
+                b',"requestTimestamp":"',
+                self._seconds.get(first) or self._second(first),
+                _THOUSANDTHS[int((began - first) * 1000)],
+                b'","responseTimestamp":"',
+                self._seconds.get(second) or self._second(second),
+                _THOUSANDTHS[int((now - second) * 1000)],
+                b'","requestBytes":',
+                _decimal(exchange.bytes_in),
+                b',"responseBytes":',
+                _decimal(exchange.bytes_out),
+                more,
+                b"}\n",
+            )
         )
 
-    def _remote(self, exchange: Exchange) -> str:
+    def _remote(self, exchange: Exchange) -> bytes:
+        remote = exchange.connection.remote
         if b"x-forwarded-for" in exchange.special:
-            return self._clients.client(exchange)[0]
-        return exchange.connection.remote
+            remote = self._clients.client(exchange)[0]
+        return self._addresses.get(remote) or self._address(remote)
+
+    def _address(self, remote: str) -> bytes:
+        if len(self._addresses) > _KEPT_ADDRESSES:
+            self._addresses.clear()
+        text = self._addresses[remote] = _encode(remote)
+        return text
 
     def _second(self, second: int) -> bytes:
         if len(self._seconds) > _KEPT_SECONDS:
@@ -124,6 +148,10 @@ def user_members(verdict: Verdict, excluded: Collection[str] = (), *, former: by
     members = b',"user":' + _encode(user)
     names = identity.extra.get("username", ())
     return members + b',"userLoginName":' + _encode(",".join(names)) if names else members
+
+
+def _decimal(number: int) -> bytes:
+    return _NUMBERS[number] if 0 <= number < len(_NUMBERS) else b"%d" % number
 
 
 def _requested(special: dict[bytes, bytes]) -> dict[str, object]:
