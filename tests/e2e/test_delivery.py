@@ -44,11 +44,11 @@ PEOPLE = 400
 MANY = "many-people"
 MEGABYTE = 1_000_000
 AGENT = {
-    "OUTRIDER_AGENT_LEASE": "6",
+    "OUTRIDER_AGENT_LEASE": "15",
     "OUTRIDER_AGENT_PING_EVERY": "1",
     "OUTRIDER_AGENT_SILENCE": "8",
 }
-LEASE = "4"
+LEASE = "8"
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -312,7 +312,7 @@ def test_a_killed_applier_is_replaced_in_the_middle_of_its_work(
     first = plane.agent
     pause(first)
     try:
-        until(lambda: stage.leader_of_agents() == "spare", 30)
+        until(lambda: stage.leader_of_agents() == "spare", 60)
     finally:
         resume(first)
     until(lambda: stage.wire.links == 4, 60, "both serve")
@@ -329,7 +329,7 @@ def test_a_killed_applier_is_replaced_in_the_middle_of_its_work(
         assert applied < PEOPLE, "it was killed in the middle"
         until(stage.answers, 2, "the other one serves")
         served = time.monotonic() - killed
-        until(lambda: len(following.names("ADDED")) == PEOPLE, 30)
+        until(lambda: len(following.names("ADDED")) == PEOPLE, 60)
         took = time.monotonic() - killed
         assert stage.leader_of_agents() != "spare"
         until(stage.agrees, 30)

@@ -103,7 +103,6 @@ class Fetcher:
         """Start to fetch the newest set on offer, unless that is under way or there is nothing new."""
         if not self._applier.active:
             self._fetch = None
-            self._parts = {}
             return
         known = [(head.version, line, head) for line, head in self._heads.items() if head is not None]
         for _, line, head in sorted(known, key=lambda one: one[0], reverse=True):
@@ -120,6 +119,8 @@ class Fetcher:
             if before is not None:
                 before.heard = False
             await asyncio.sleep(self._patience)
+            if not self._applier.active:
+                self._parts = {}  # kept as long as that, for a lease that is lost only for a moment
             if before is not None and self._fetch is before and not before.heard:
                 log.warning("no part of desired state %d.%d arrived; asking again", *before.head.version)
                 self._give_up(before)

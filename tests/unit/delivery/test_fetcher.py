@@ -144,6 +144,35 @@ def test_what_has_arrived_outlives_its_tunnel() -> None:
     assert parts.keys() == made.parts.keys()
 
 
+async def test_what_has_arrived_outlives_a_lease_that_is_lost_for_a_moment() -> None:
+    applier, tunnel, made = Applier(), Tunnel(), large("a")
+    fetcher = Fetcher(applier, patience=0.2)  # type: ignore[arg-type]
+    running = asyncio.create_task(fetcher.run())
+    fetcher.attach(tunnel)
+
+    def flap() -> None:
+        applier.active = False
+        fetcher.look()
+        applier.active = True
+        fetcher.look()
+
+    fetcher.on_head(tunnel, made.head(1, 1))
+    answer(fetcher, tunnel, made, most=6)
+    before = len(tunnel.asked())
+    flap()
+    assert len(tunnel.asked()) - before == 4
+    assert not set(tunnel.asked()[before:]) & set(tunnel.asked()[:6]), "nothing that is here is asked for"
+    # A replica that does not apply for longer keeps nothing.
+    applier.active = False
+    fetcher.look()
+    await asyncio.sleep(0.5)
+    applier.active = True
+    before = len(tunnel.asked())
+    fetcher.look()
+    assert tunnel.asked()[before:] == list(made.parts)[:4]
+    await cancel_and_wait(running)
+
+
 def test_nothing_is_kept_of_what_is_no_longer_wanted() -> None:
     applier, first, second, made, other = Applier(), Tunnel(), Tunnel(), large("a"), large("b")
     fetcher = Fetcher(applier)  # type: ignore[arg-type]
