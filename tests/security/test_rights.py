@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from outrider.agent.errors import TrustError
 from outrider.agent.trust import Trust, checksum
+from outrider.kube import kubeconfig
 from tests.e2e.conftest import until
 from tests.support.door import Door
 from tests.support.instance import Instance
@@ -109,3 +111,40 @@ def test_a_redirect_or_an_error_of_ours_names_no_credential(door: Door, header: 
         assert b"verysecret" not in answer.body
         assert "verysecret" not in str(answer.headers)
     assert door.get("/ping").status == 200
+
+
+def bearer(config: str | Path, token: str = "") -> Door:
+    """An API server for whoever has nothing but a token: the kubeconfig's, or another one."""
+    access = kubeconfig.load(config)
+    held = access.token_file.read_text().strip() if access.token_file is not None else access.token
+    return Door(access.server, ssl.create_default_context(cadata=access.ca_pem.decode()), token=token or held)
+
+
+def test_the_gateways_own_account_may_impersonate_and_nothing_else(instance: Instance, alice: Person) -> None:
+    """Who steals it cannot write to the management cluster as the gateway."""
+    own = bearer(instance.data / "server" / "gateway.kubeconfig")
+    for path in (
+        "/api/v1/secrets",
+        "/api/v1/namespaces/cattle-system/configmaps",
+        "/apis/management.cattle.io/v3/users",
+        "/apis/management.cattle.io/v3/tokens",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    ):
+        assert own.get(path).status == 403, path
+        if path != "/api/v1/secrets":
+            assert own.post(path, {"metadata": {"name": "x"}}).status == 403, path
+    as_alice = own.request("GET", "/api/v1/secrets", headers={"Impersonate-User": alice.name})
+    assert (as_alice.status, alice.name in as_alice.json()["message"]) == (403, True)
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    who = own.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review).json()["status"]["userInfo"]
+    assert "system:masters" not in who["groups"]
+
+
+def test_an_agents_account_opens_no_door_but_its_own_clusters(
+    instance: Instance, door: Door, second: dict[str, Any], first: dict[str, Any]
+) -> None:
+    token = (instance.data / "clusters" / first["name"] / "serviceaccount" / "token").read_text()
+    for path in ("/v3/users", f"/k8s/clusters/{first['id']}/api", "/k8s/clusters/local/api"):
+        assert door.with_token(token).get(path).status == 401
+    assert bearer(second["direct_kubeconfig"], token).get("/api/v1/namespaces").status == 401
+    assert bearer(first["direct_kubeconfig"], token).get("/api/v1/namespaces").status == 200
