@@ -104,6 +104,7 @@ class Control:
         )
         self._metrics = MetricsRoute(copies, self._auth.access)
         outlet = Outlet()
+        self._reach = ClusterReach(client, config.reach_socket)
         self._clusters = clusters.build(
             client,
             manager,
@@ -114,6 +115,7 @@ class Control:
             ),
             background=background,
             mint_token=self._mint,
+            reach=self._reach.client,
             send=outlet.send,
         )
         views = [
@@ -123,7 +125,6 @@ class Control:
             *inside_views(),
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]
-        self._reach = ClusterReach(client, config.reach_socket)
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
         self._norman = NormanApi(Registry(views), calls, client, clock)
         roles = rbac.build(client, manager, copies, clock)

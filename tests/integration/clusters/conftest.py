@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from outrider.apis.install import install
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.facade.norman import HANDLERS
+from outrider.facade.reach import ClusterReach
 from outrider.features.clusters.setup import ClustersConfig, ClustersFeature, build, cluster_informer
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import SECRETS
@@ -242,6 +244,7 @@ async def running(client: Client, **changes: Any) -> AsyncIterator[Plane]:
         SystemClock(),
         config=config,
         mint_token=mint,
+        reach=ClusterReach(client, Path("/nonexistent")).client,
         background=client,
         send=sent.append,
     )

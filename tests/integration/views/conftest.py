@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -132,6 +133,7 @@ class Plane:
         async def mint(claim: Claim, cluster: str) -> str:
             return f"kubeconfig-{claim.user}:{cluster or 'any'}"
 
+        self.reach = ClusterReach(client, Path("/nonexistent"))
         self.clusters = clusters.build(
             client,
             manager,
@@ -141,6 +143,7 @@ class Plane:
                 replica=f"r-{uuid4().hex[:8]}", settle=0.0, local_interval=0.3, environ=environ
             ),
             mint_token=mint,
+            reach=self.reach.client,
             send=lambda _: None,
             background=client,
         )
@@ -151,7 +154,6 @@ class Plane:
             *inside_views(),
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]
-        self.reach = ClusterReach(client, "/nonexistent")  # type: ignore[arg-type]
         self.places = Places(manager.add_informer(binding_informer(client)))
         self.norman = norman = NormanApi(
             Registry(self.views), Calls(client, self.reach, self.places), client, clock

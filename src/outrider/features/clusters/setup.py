@@ -50,7 +50,7 @@ from outrider.features.clusters.tombstones import CREDENTIAL_INDEX, Tombstones, 
 from outrider.features.clusters.tombstones import SELECTOR as TOMBSTONES
 from outrider.features.clusters.view_credentials import CredentialViews
 from outrider.features.clusters.view_more import more_views
-from outrider.features.clusters.views import ClusterViews, MintToken
+from outrider.features.clusters.views import ClusterViews, MintToken, Reach
 from outrider.kit.clock import Clock
 from outrider.kube.builtin import CONFIGMAPS, ROLES, SECRETS
 from outrider.kube.client import Client
@@ -211,6 +211,7 @@ def build(
     config: ClustersConfig,
     background: Client,
     mint_token: MintToken,
+    reach: Reach,
     send: Callable[[Message], None],
 ) -> ClustersFeature:
     """Construct the feature and register its informers, controllers and tasks with the manager.
@@ -357,6 +358,7 @@ def build(
         nodes=informers.nodes,
         settings=settings,
         mint_token=mint_token,
+        reach=reach,
         clock=clock,
     )
     return ClustersFeature(

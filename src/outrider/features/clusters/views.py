@@ -33,12 +33,14 @@ from outrider.apis.views.view import (
 )
 from outrider.features.clusters.commands import commands
 from outrider.features.clusters.endpoints import endpoints
+from outrider.features.clusters.import_yaml import OUTPUT, Import, import_yaml
 from outrider.features.clusters.kubeconfigs import kubeconfig
 from outrider.features.clusters.manifest import ca_checksum
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX
 from outrider.features.clusters.settings import ClusterSettings
 from outrider.features.clusters.view import readable_tokens, with_token
 from outrider.kit.clock import Clock
+from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Claim
 from outrider.runtime.store import Lister
@@ -46,6 +48,9 @@ from outrider.runtime.store import Lister
 MintToken = Callable[[Claim, str], Awaitable[str]]
 """Makes a kubeconfig token for whoever has the claim; the second argument is the cluster that it is limited to,
 empty for none. Never may it reach further than the credential that the claim came with."""
+
+Reach = Callable[[str, Claim], Awaitable[Client]]
+"""A client that acts in a cluster as whoever has the claim. Raises NormanError for one that is out of reach."""
 
 _KUBECONFIG_OUTPUT: Final = "generateKubeConfigOutput"
 _SECRET_FIELDS: Final = ("kubeConfig",)
@@ -73,6 +78,7 @@ class ClusterViews:
         nodes: Lister[Node],
         settings: ClusterSettings,
         mint_token: MintToken,
+        reach: Reach,
         clock: Clock,
         patience: float = 5.0,
     ) -> None:
@@ -80,6 +86,7 @@ class ClusterViews:
         self._nodes = nodes
         self._settings = settings
         self._mint_token = mint_token
+        self._reach = reach
         self._clock = clock
         self._patience = patience
         self._naming = asyncio.Lock()
@@ -105,6 +112,13 @@ class ClusterViews:
                     run=self._generate_kubeconfig,
                     need=Need(verb="get"),
                     output=_KUBECONFIG_OUTPUT,
+                ),
+                Action(
+                    name="importYaml",
+                    run=self._import_yaml,
+                    need=Need(verb="get"),
+                    input="importClusterYamlInput",
+                    output=OUTPUT,
                 ),
             ),
             links=_LINKS,
@@ -158,8 +172,7 @@ class ClusterViews:
         ways = endpoints(cluster, self._nodes.list(name))
         token = ""
         if self._settings.value("kubeconfig-generate-token") != "false":
-            claim = Claim(identity=call.identity, user=call.user, token=call.token, remote=call.remote)
-            token = await self._mint_token(claim, name if ways else "")
+            token = await self._mint_token(_claim(call), name if ways else "")
         config = kubeconfig(
             cluster=name,
             display_name=cluster.spec.display_name,
@@ -169,6 +182,11 @@ class ClusterViews:
             endpoints=ways,
         )
         return {"type": _KUBECONFIG_OUTPUT, "baseType": _KUBECONFIG_OUTPUT, "config": config}
+
+    async def _import_yaml(self, asked: Invocation) -> Json:
+        name = (asked.object or {})["metadata"]["name"]
+        wanted = Import(name, asked.body)
+        return await import_yaml(await self._reach(name, _claim(asked.call)), wanted)
 
     # Registrations
 
@@ -258,6 +276,10 @@ CLUSTER_FIELDS: Final[dict[str, Field]] = {
     "componentStatuses": Field(access=Access.READ, absent=()),
     "nodeCount": Field(access=Access.READ, type="int", absent=0),
 }
+
+
+def _claim(call: Call) -> Claim:
+    return Claim(identity=call.identity, user=call.user, token=call.token, remote=call.remote)
 
 
 def _display_name(body: Json) -> str:

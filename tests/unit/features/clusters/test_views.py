@@ -50,7 +50,10 @@ def forms() -> dict[str, Form]:
 
     copies: Any = Copies(3)
     settings: Any = None
-    views = ClusterViews(clusters=copies, nodes=copies, settings=settings, mint_token=mint, clock=FakeClock())
+    reach: Any = None
+    views = ClusterViews(
+        clusters=copies, nodes=copies, settings=settings, mint_token=mint, reach=reach, clock=FakeClock()
+    )
     return {view.type: Form(view) for view in views.views()}
 
 
@@ -98,7 +101,9 @@ def test_a_cluster_is_flat(shown: Callable[..., dict[str, Any]]) -> None:
     assert (view["created"], view["createdTS"]) == ("2026-01-01T00:00:00Z", 1767225600000)
     assert (view["creatorId"], view["connected"], view["unknownYet"]) == ("x", False, [1])
     assert view["links"] == dict.fromkeys(("self", "update", "remove"), f"{BASE}/v3/clusters/c-abcde")
-    assert view["actions"] == {"generateKubeconfig": f"{BASE}/v3/clusters/c-abcde?action=generateKubeconfig"}
+    assert view["actions"] == {
+        name: f"{BASE}/v3/clusters/c-abcde?action={name}" for name in ("generateKubeconfig", "importYaml")
+    }
     assert "serviceAccountTokenSecret" not in view
     assert "displayName" not in view
     assert "remove" not in shown("cluster", cluster("local"))["links"]
