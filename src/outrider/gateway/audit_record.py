@@ -1,8 +1,8 @@
 """One exchange as one line of JSON: the contract's metadata (auth-and-rbac §5.3), made in a few microseconds.
 
 What a line is made of is prepared as far as possible: the ids have a random prefix and count, the second of a time
-stamp is rendered once, the user once a verdict, an address once, small numbers at import. `auditID` is a UUID whose last 12 digits number this gateway's
-records, so that a gap in the log shows.
+stamp is rendered once, the user once a verdict, an address once, small numbers at import. `auditID` is a UUID whose
+last 12 digits number this gateway's records, so that a gap in the log shows.
 """
 
 import os
