@@ -39,10 +39,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sessions:
-    """The tunnels of this replica."""
+    """The tunnels of this replica.
+
+    `expected` are clusters whose tunnels ended because a process of this replica did: their agents dial already.
+    """
 
     def __init__(self) -> None:
         self.address = ""
+        self.expected: set[str] = set()
         self._sessions: dict[str, dict[int, Session]] = {}
         self._changed = asyncio.Event()
 
@@ -56,6 +60,7 @@ class Sessions:
         """A tunnel is up."""
         session = Session(number=number, registration=registration)
         self._sessions.setdefault(cluster, {})[number] = session
+        self.expected.discard(cluster)
         self._changed.set()
 
     def closed(self, cluster: str, number: int) -> bool:
@@ -72,6 +77,7 @@ class Sessions:
         """All tunnels are gone, with their gateway; returns the clusters they led to."""
         lost = list(self._sessions)
         self._sessions.clear()
+        self.expected.update(lost)
         self._changed.set()
         return lost
 
@@ -93,7 +99,8 @@ class SessionPublisher:
     """Keeps this replica's ConfigMap up to date: at once on a change, and every `interval` seconds.
 
     Changes within `gather` seconds of the last write are written together: a fleet that comes back must not be
-    a write for each agent.
+    a write for each agent. For the same reason the clusters of a gateway or a server that ended stay published for
+    `grace` seconds, in which their agents come back: else each would be written to be gone, and back again.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class SessionPublisher:
         interval: float = 10.0,
         settle: float = 2.0,
         gather: float = 0.1,
+        grace: float = 0.0,
     ) -> None:
         self._client = client
         self._sessions = sessions
@@ -114,13 +122,18 @@ class SessionPublisher:
         self._interval = interval
         self._settle = settle
         self._gather = gather
+        self._grace = grace
+        self._given_up_at: float | None = None
 
     async def run(self) -> None:
         """Publish until cancelled. What is published is left behind: it expires by itself."""
         # After a restart of this process alone the gateway tells its tunnels again: publishing an empty set
         # before that would make every cluster look disconnected for a moment.
         await asyncio.sleep(self._settle)
+        if self._grace:
+            await self._expect_former()
         while True:
+            self._give_up()
             try:
                 await self.publish()
             except KubeError as error:
@@ -132,10 +145,34 @@ class SessionPublisher:
             except TimeoutError:
                 continue
 
+    async def _expect_former(self) -> None:
+        """Expect the clusters that this replica held when it ended, but those that another one has by now."""
+        try:
+            sets = (await self._client.list(CONFIGMAPS, NAMESPACE, labels=SELECTOR)).items
+        except KubeError as error:
+            log.warning("what this replica published before cannot be read: %s", error)
+            return
+        held = {
+            obj["metadata"]["name"]: _cluster_ids((obj.get("data") or {}).get("clusters", "")) for obj in sets
+        }
+        own = held.pop(f"sessions-{self._replica}", frozenset())
+        self._sessions.expected.update(own.difference(self._sessions.clusters(), *held.values()))
+
+    def _give_up(self) -> None:
+        """Forget who has not come back in time."""
+        now = self._clock.monotonic()
+        if not self._sessions.expected:
+            self._given_up_at = None
+        elif self._given_up_at is None:
+            self._given_up_at = now + self._grace
+        if self._given_up_at is not None and now >= self._given_up_at:
+            self._sessions.expected.clear()
+
     async def publish(self) -> None:
         """Write the set as it is now."""
         now = format_time(self._clock.now())
-        document = config_map(self._replica, self._sessions.clusters(), now, self._sessions.address)
+        clusters = sorted({*self._sessions.clusters(), *self._sessions.expected})
+        document = config_map(self._replica, clusters, now, self._sessions.address)
         try:
             await self._client.apply(CONFIGMAPS, document)
         except KubeError as error:

@@ -79,6 +79,7 @@ class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
         replica: unique among the servers of an installation, and the same after a restart.
         embedded: the management cluster is our own, not one that we were installed in.
         settle: how long after a start nothing is published, so that the gateway can tell its tunnels.
+        return_grace: for how long agents of a gateway or server that ended count as connected, to come back.
         publish_interval, session_expiry: renewal of a replica's sessions, and when they count as dead.
         inventory_pause: least time between two writes of one cluster's inventory.
         removal_patience: how long the agent of a deleted cluster is waited for.
@@ -91,6 +92,7 @@ class ClustersConfig(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool = True
     environ: Mapping[str, str] = {}
     settle: float = 2.0
+    return_grace: float = 20.0
     publish_interval: float = 10.0
     session_expiry: float = 30.0
     inventory_pause: float = 10.0
@@ -290,7 +292,13 @@ def build(
     informers.sets.subscribe(connected.handle)
 
     publisher = SessionPublisher(
-        client, sessions, config.replica, clock, interval=config.publish_interval, settle=config.settle
+        client,
+        sessions,
+        config.replica,
+        clock,
+        interval=config.publish_interval,
+        settle=config.settle,
+        grace=config.return_grace,
     )
     local = LocalCluster(
         client, inventories, changed, embedded=config.embedded, interval=config.local_interval

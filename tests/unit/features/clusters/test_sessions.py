@@ -12,6 +12,7 @@ from outrider.features.clusters.reconcile_inventory import is_writer
 from outrider.features.clusters.sessions import ConnectedClusters, SessionPublisher, Sessions, config_map
 from outrider.kube.builtin import CONFIGMAPS, NAMESPACES
 from outrider.kube.client import Client
+from outrider.kube.meta import List
 from outrider.link.messages import Peer
 from outrider.runtime.informer import Event
 from tests.support.clock import FakeClock, settle
@@ -192,6 +193,66 @@ async def test_many_changes_are_few_writes() -> None:
         await asyncio.sleep(0.2)
         assert len(applied) <= 5
         assert len(applied[-1]) == 200
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Shelf(Client):
+    """Holds the replicas' sets; `writes` are the clusters that were published, in order."""
+
+    def __init__(self, api: FakeApi, *sets: dict[str, Any]) -> None:
+        super().__init__(api)
+        self.sets = list(sets)
+        self.writes: list[list[str]] = []
+
+    async def list(self, kind: Any, namespace: str = "", **options: Any) -> Any:
+        return List(items=self.sets, resource_version="1")
+
+    async def apply(self, kind: Any, obj: Any, **options: Any) -> Any:
+        self.writes.append(json.loads(obj["data"]["clusters"]))
+        return obj
+
+
+def publishing(shelf: Shelf, sessions: Sessions, clock: FakeClock) -> SessionPublisher:
+    return SessionPublisher(shelf, sessions, "a", clock, interval=0.02, settle=0.0, gather=0.0, grace=20)
+
+
+async def test_agents_of_a_gateway_that_died_count_as_connected_until_they_had_time_to_come_back() -> None:
+    shelf, sessions, clock = Shelf(FakeApi(CONFIGMAPS)), Sessions(), FakeClock()
+    task = asyncio.create_task(publishing(shelf, sessions, clock).run())
+    try:
+        for name in ("c-1", "c-2"):
+            sessions.opened(name, 1, "default-token")
+        await asyncio.sleep(0.1)
+        sessions.clear()
+        await asyncio.sleep(0.1)
+        assert shelf.writes[-1] == ["c-1", "c-2"]
+        sessions.opened("c-2", 2, "default-token")
+        await clock.advance(19)
+        await asyncio.sleep(0.1)
+        assert shelf.writes[-1] == ["c-1", "c-2"]
+        await clock.advance(2)
+        await asyncio.sleep(0.1)
+        assert shelf.writes[-1] == ["c-2"]
+        sessions.closed("c-2", 2)
+        await asyncio.sleep(0.1)
+        assert shelf.writes[-1] == [], "an agent that left by itself is gone at once"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_replica_that_starts_expects_those_it_had_and_nobody_else_has() -> None:
+    before = (config_map("a", ["c-1", "c-2"], "t"), config_map("b", ["c-2", "c-3"], "t"))
+    shelf, sessions, clock = Shelf(FakeApi(CONFIGMAPS), *before), Sessions(), FakeClock()
+    task = asyncio.create_task(publishing(shelf, sessions, clock).run())
+    try:
+        await asyncio.sleep(0.1)
+        assert shelf.writes[0] == ["c-1"]
+        await clock.advance(21)
+        await asyncio.sleep(0.1)
+        assert shelf.writes[-1] == []
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
