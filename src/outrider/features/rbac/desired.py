@@ -11,6 +11,7 @@ from outrider.apis.management.project import Project
 from outrider.delivery.entries import Entry
 from outrider.features.rbac.collection import Collection
 from outrider.features.rbac.global_roles import collect_in_cluster
+from outrider.features.rbac.guards import guards
 from outrider.features.rbac.manifests import cluster_role, cluster_role_binding, role_binding
 from outrider.features.rbac.names import PROJECT_ID, RoleRef, Subject, binding_name, owner_label, safe_concat
 from outrider.features.rbac.templates import Family, cluster_wide, in_cluster
@@ -38,6 +39,8 @@ def cluster_entries(world: World, cluster: str) -> list[Entry]:
         here = [grant for grant in grants if grant.project == project.metadata.name]
         _namespaces_of(project, here, world.templates, found)
     collect_in_cluster(world, cluster, found)
+    for guard in guards():
+        found.add(guard)
     return found.entries()
 
 
