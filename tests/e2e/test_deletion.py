@@ -131,7 +131,8 @@ def test_one_that_comes_back_too_late_is_told_to_clean_up(stage: Stage) -> None:
         record = until(lambda: _waiting(stage.record(2)), 10)
         assert record["status"]["state"] == "removing"
         until(lambda: stage.record(2) is None, 65)
-        assert 40 < time.monotonic() - began <= 61
+        # A minute, and what kubectl takes to say so
+        assert 40 < time.monotonic() - began <= 65
         until(lambda: stage.is_gone(2), 20)
         assert stage.ours(2) == before
         (event,) = stage.events(2)

@@ -118,7 +118,7 @@ class Site:
         await self.until(lambda: session.reports and not session.reports[-1].pending)
         assert session.reports[-1].failed == 0, session.reports[-1].failures
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 40.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 await asyncio.sleep(0.02)
@@ -127,7 +127,7 @@ class Site:
         """What the cluster has and had not before the import."""
         return await everything(self.client) - self.before
 
-    async def until_only(self, *names: tuple[str, str, str], seconds: float = 30.0) -> None:
+    async def until_only(self, *names: tuple[str, str, str], seconds: float = 60.0) -> None:
         """Waits until nothing but these was added to what was there before."""
         rest: Names = set()
         try:
