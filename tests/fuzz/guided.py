@@ -1,6 +1,6 @@
 """A tunnel's end fed by a coverage-guided fuzzer: `python -m tests.fuzz.guided server|agent [libFuzzer options]`.
 
-Needs atheris, which is no dependency of this project: `tests/fuzz/test_guided.py` runs it where it is installed.
+Needs atheris, which has no build for every system: `tests/fuzz/test_guided.py` runs it where it is installed.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def test_frames(role: str, rounds: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.guided", role, *options, str(tmp_path)],
         cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"OUTRIDER_PURE": "1"},  # it instruments Python
         capture_output=True,
         text=True,
         timeout=3500,
