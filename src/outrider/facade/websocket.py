@@ -151,7 +151,7 @@ class WebSocketProtocol(asyncio.Protocol):
             None,
             16 * 1024,
         )
-        protocol.connection_made(self._transport)
+        protocol.connection_made(_WithoutOptions(self._transport))
         self._transport.set_protocol(protocol)
         at = 0
         while at < len(self._head):
@@ -171,6 +171,28 @@ class WebSocketProtocol(asyncio.Protocol):
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
         self._transport.write(head + lines + b"\r\n" + body)
         self._transport.close()
+
+
+class _WithoutOptions:
+    """A transport whose socket takes no options: picows sets those of TCP, which a Unix socket refuses."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As the transport says, but for the socket."""
+        found = self._wrapped.get_extra_info(name, default)
+        return _WithoutOptions(found) if name == "socket" and found is not None else found
+
+    def setsockopt(self, *_: Any) -> None:
+        """Nothing."""
+
+    def getsockopt(self, *_: Any) -> int:
+        """Off."""
+        return 0
 
 
 class Ear(WSListener):
