@@ -25,7 +25,7 @@ CANNOT_CONNECT: Sequence[str] = (
 FALLS_OVER: Sequence[str] = (
     "/agent/bin/python",
     "-c",
-    "import os, sys, threading; threading.Timer(8, os._exit, (1,)).start(); sys.argv = ['outrider', 'agent'];"
+    "import os, sys, threading; threading.Timer(20, os._exit, (1,)).start(); sys.argv = ['outrider', 'agent'];"
     " from outrider.cli.main import main; main()",
 )
 """It connects, and dies seconds later."""

@@ -260,7 +260,7 @@ def _deployment(manifest: AgentManifest) -> dict[str, Any]:
         "spec": {
             "selector": {"matchLabels": _SELECTOR},
             # An agent that connects and falls over must not replace one that works
-            "minReadySeconds": 10,
+            "minReadySeconds": 30,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {"metadata": {"labels": _SELECTOR}, "spec": _pod(manifest)},
         },

@@ -241,7 +241,7 @@ def test_the_token_is_not_in_the_repr() -> None:
 def test_a_new_agent_replaces_the_old_one_only_when_it_has_a_tunnel() -> None:
     deployment = find(PLAIN, "Deployment", "cattle-cluster-agent")["spec"]
     assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert deployment["minReadySeconds"] == 10
+    assert deployment["minReadySeconds"] == 30
     (container,) = pod(PLAIN)["containers"]
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 8081}
 
