@@ -42,6 +42,7 @@ from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
 from outrider.features.rbac import setup as rbac
 from outrider.features.rbac.builtin import install_builtin_roles
+from outrider.features.rbac.views import role_views
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import TaskSupervisor
 from outrider.kube import kubeconfig
@@ -122,6 +123,7 @@ class Control:
             *self._clusters.views,
             *self._auth.views,
             *setting_views(client, self._auth.settings),
+            *role_views(),
             *inside_views(),
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]

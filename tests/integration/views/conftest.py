@@ -25,6 +25,7 @@ from outrider.facade.v3.workloads import workload_view
 from outrider.features.auth import setup as auth
 from outrider.features.auth.passwords import Cost
 from outrider.features.clusters import setup as clusters
+from outrider.features.rbac.views import role_views
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from outrider.kube.client import Client
@@ -151,6 +152,7 @@ class Plane:
             *self.clusters.views,
             *self.auth.views,
             *setting_views(client, self.auth.settings),
+            *role_views(),
             *inside_views(),
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]

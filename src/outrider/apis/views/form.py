@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as types
 
-from outrider.apis.views.view import Access, Field, View
+from outrider.apis.views.view import Access, Field, Json, View
 
 OWN: Final = ""
 SPEC: Final = "spec"
@@ -73,7 +73,8 @@ class Form:
     def __init__(self, view: View) -> None:
         self.view = view
         self.columns: dict[str, Column] = {column.shown: column for column in _columns(view)}
-        self.sections = (OWN, STATUS) if view.is_flat else (OWN, SPEC, STATUS)
+        flat = view.is_flat and not view.is_spelled
+        self.sections = (OWN, STATUS) if flat else (OWN, SPEC, STATUS)
         self.renamed = dict(view.names)
         # what a resource has by these names is computed
         self.hidden = view.hidden if view.stateless else view.hidden | set(_STATE)
@@ -93,6 +94,12 @@ class Form:
     def written_section(self) -> str:
         """Where the fields are that clients may write."""
         return OWN if self.view.is_flat else SPEC
+
+    def section_of(self, obj: Json) -> str:
+        """Where an object keeps the fields that clients may write."""
+        if self.view.is_spelled and isinstance(obj.get(SPEC), dict):
+            return SPEC
+        return self.written_section
 
     def takes(self, *, creating: bool) -> Iterator[Column]:
         """The fields that clients may write and that are stored as fields."""

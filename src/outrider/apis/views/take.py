@@ -35,7 +35,7 @@ def changes(form: Form, obj: Json, body: Json, *, replace: bool = False) -> Json
 
     With `replace`, fields that were not sent are removed. Raises NormanError (422).
     """
-    section = form.written_section
+    section = form.section_of(obj)
     held = obj if section == OWN else obj.get(section) or {}
     fields: Json = {}
     for column in form.takes(creating=False):

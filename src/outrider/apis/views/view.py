@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+from outrider.apis.spelling import Spelled
 from outrider.apis.views.call import Call
 from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
@@ -264,6 +265,11 @@ class View:
         return self.store is None
 
     @property
+    def is_spelled(self) -> bool:
+        """Whether an object of the kind may keep its fields beside metadata or under a spec."""
+        return isinstance(self.kind.type, type) and issubclass(self.kind.type, Spelled)
+
+    @property
     def is_flat(self) -> bool:
         """Whether the kind keeps its fields beside metadata, without a spec."""
-        return "spec" not in getattr(self.kind.type, "__struct_fields__", ("spec",))
+        return self.is_spelled or "spec" not in getattr(self.kind.type, "__struct_fields__", ("spec",))

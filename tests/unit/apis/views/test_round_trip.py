@@ -21,6 +21,7 @@ from outrider.apis.views.take import changes, draft, without_nulls
 from outrider.apis.views.view import Access, Context, Field, InCluster, View
 from outrider.facade.v3.inside import namespace_view
 from outrider.features.clusters.views import CLUSTER_FIELDS
+from outrider.features.rbac.views import role_views
 from tests.support.views import a_call
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,6 +55,7 @@ VIEWS = [
     View(kind=SETTINGS, type="setting", plural="settings", stateless=True),
     View(kind=FEATURES, type="feature", plural="features", stateless=True),
     namespace_view(Context.CLUSTER),
+    *(view for view in role_views() if view.type in ("roleTemplate", "globalRole")),
 ]
 FORMS = {view.type: Form(view) for view in VIEWS}
 
@@ -71,6 +73,8 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
 
 
 def values(column: Column) -> st.SearchStrategy[Any]:
+    if column.field.options:
+        return st.sampled_from(column.field.options)
     if column.is_text:
         return TEXT
     return BY_TYPE.get(column.type, st.dictionaries(TEXT, JSON, max_size=3))
