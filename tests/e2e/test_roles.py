@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,14 +25,22 @@ def people(admin: Door) -> Iterator[People]:
     made.drop()
 
 
+def at(cluster: dict[str, Any], path: str) -> str:
+    return f"/k8s/clusters/{cluster['id']}{path}"
+
+
 def status(person: Person, cluster: dict[str, Any], path: str) -> int:
-    return person.door.get(f"/k8s/clusters/{cluster['id']}{path}").status
+    return person.door.get(at(cluster, path)).status
 
 
-def timed(condition: Callable[[], bool], what: str) -> None:
+def reaches(person: Person, path: str, *expected: int) -> None:
+    """Waits until the person gets such an answer there, and says how long that took."""
     begun = time.monotonic()
-    until(condition, 10)
-    print(f"{what} after {time.monotonic() - begun:.2f} s")
+    while (answer := person.door.get(path)).status not in expected:
+        took = time.monotonic() - begun
+        assert took < 10, f"{answer.status} and not {expected} after {took:.1f} s: {answer.body[:500]!r}"
+        time.sleep(0.05)
+    print(f"{answer.status} after {time.monotonic() - begun:.2f} s")
 
 
 def test_a_custom_role_in_a_cluster(
@@ -68,7 +76,7 @@ spec:
   roleTemplateName: custom-cluster-ops
 """
     management("apply", "-f", "-", stdin=manifest)
-    timed(lambda: status(john, first, "/api/v1/nodes") == 200, "in effect")
+    reaches(john, at(first, "/api/v1/nodes"), 200)
     assert status(john, second, "/api/v1/nodes") == 404
     assert status(john, first, "/api/v1/namespaces/kube-system/secrets") == 403
     # what the document says to look at when something is wrong
@@ -80,7 +88,7 @@ spec:
     management("apply", "-f", "-", stdin=manifest)
     assert management("diff", "-f", "-", stdin=manifest) == ""
     management("delete", "-f", "-", stdin=manifest)
-    timed(lambda: status(john, first, "/api/v1/nodes") == 404, "gone")
+    reaches(john, at(first, "/api/v1/nodes"), 404)
     bindings = ("get", "clusterrolebinding", "-l", "outrider.cattle.io/delivered=true", "-o", "wide")
     until(lambda: john.name not in direct(*bindings), 10)
 
@@ -117,10 +125,10 @@ userName: {eve.name}
 """
     assert eve.door.get(clusters).status in (403, 404)
     management("apply", "-f", "-", stdin=manifest)
-    timed(lambda: eve.door.get(clusters).status == 200, "in effect")
+    reaches(eve, clusters, 200)
     assert "grb-eve" in management("get", "globalrolebindings", "-A")
     management("delete", "-f", "-", stdin=manifest)
-    timed(lambda: eve.door.get(clusters).status in (403, 404), "gone")
+    reaches(eve, clusters, 403, 404)
 
 
 def test_a_project_of_a_team(
@@ -160,10 +168,10 @@ spec:
     direct("create", "namespace", space)
     direct("annotate", "namespace", space, f"field.cattle.io/projectId={cluster}:{project}")
     pods = f"/api/v1/namespaces/{space}/pods"
-    timed(lambda: status(ann, first, pods) == 200, "in effect")
+    reaches(ann, at(first, pods), 200)
     assert status(ann, first, "/api/v1/namespaces/default/pods") == 403
     direct("annotate", "namespace", space, "field.cattle.io/projectId-")
-    timed(lambda: status(ann, first, pods) == 403, "left the project")
+    reaches(ann, at(first, pods), 403)
     direct("delete", "namespace", space, "--wait=false")
     management("delete", "-f", "-", stdin=manifest)
     management("delete", "project", "-n", cluster, project)
@@ -186,6 +194,6 @@ spec:
 """
     management("apply", "-f", "-", stdin=manifest)
     secrets = "/api/v1/namespaces/kube-system/secrets"
-    timed(lambda: status(chief, first, secrets) == 200, "in effect")
+    reaches(chief, at(first, secrets), 200)
     management("delete", "-f", "-", stdin=manifest)
-    timed(lambda: status(chief, first, secrets) == 404, "gone")
+    reaches(chief, at(first, secrets), 404)

@@ -38,8 +38,6 @@ class RoleObjects:
             copies.templates,
             copies.global_roles,
             copies.global_bindings,
-            copies.users,
-            copies.native_roles,
         )
         of_clusters: tuple[Informer[Any], ...] = (copies.cluster_bindings, copies.projects)
         here: tuple[Informer[Any], ...] = (copies.aliases, copies.namespaces, copies.clusters)
@@ -48,6 +46,12 @@ class RoleObjects:
             *(_Concerning(one, lambda obj: _cluster(obj.metadata.namespace)) for one in of_clusters),
             _Concerning(copies.project_bindings, lambda obj: _cluster(project_cluster(obj))),
             *(_Concerning(one, lambda _: (_LOCAL,)) for one in here),
+            # Most users and ClusterRoles play no part, and every cluster would be computed anew for each
+            _Concerning(copies.users, lambda _: self._all() if snapshots.world.needs_users else ()),
+            _Concerning(
+                copies.native_roles,
+                lambda one: self._all() if snapshots.is_external(one.metadata.name) else (),
+            ),
         ]
 
     @property

@@ -23,7 +23,7 @@ from outrider.apis.management.user import User
 from outrider.apis.spelling import Spelled, plain
 from outrider.features.rbac.world import World
 from outrider.kube.kind import Kind
-from outrider.kube.meta import Object, ObjectMeta
+from outrider.kube.meta import Object, ObjectKey, ObjectMeta
 from outrider.runtime.informer import Event, Informer
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Snapshots:
         self._copies = copies
         self._world: World | None = None
         for informer in copies.all():
-            informer.subscribe(self._changed)
+            informer.subscribe(self._role_changed if informer is copies.native_roles else self._changed)
 
     @property
     def world(self) -> World:
@@ -94,9 +94,20 @@ class Snapshots:
             self._world = self._make()
         return self._world
 
+    def is_external(self, name: str) -> bool:
+        """Whether a role template takes its rules from the ClusterRole of that name."""
+        template = self._copies.templates.get(ObjectKey("", name))
+        said = None if template is None else template.spec or {"external": template.external}
+        return bool(said and said.get("external"))
+
     def _changed(self, event: Event[Any]) -> None:
         if concerns(event):
             self._world = None
+
+    def _role_changed(self, event: Event[NativeRole]) -> None:
+        role = event.new or event.old
+        if role is not None and self.is_external(role.metadata.name):
+            self._changed(event)
 
     def _make(self) -> World:
         copies = self._copies
@@ -121,7 +132,8 @@ class Snapshots:
         )
 
     def _external(self) -> dict[str, tuple[PolicyRule, ...]]:
-        return {one.metadata.name: one.rules or () for one in self._copies.native_roles.list()}
+        roles = self._copies.native_roles.list()
+        return {one.metadata.name: one.rules or () for one in roles if self.is_external(one.metadata.name)}
 
 
 def concerns(event: Event[Any]) -> bool:

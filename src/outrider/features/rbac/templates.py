@@ -40,6 +40,8 @@ class Family:
         self._rules_of = rules_of
         self._marks = marks
         self._external = external
+        self._rules: dict[str, Held] = {}
+        self._roles: dict[str, str] = {}
 
     def own(self, name: str) -> str:
         """Name of the ClusterRole with a template's own rules."""
@@ -52,9 +54,11 @@ class Family:
 
     def role_of(self, name: str) -> str:
         """The ClusterRole that gives all of a template; empty when there is nothing to give."""
-        if not any(self._says(one) for one in self._templates.closure(name)):
-            return ""
-        return name if self._is_bare(name) else self.aggregated(name)
+        if name not in self._roles:
+            says = any(self._says(one) for one in self._templates.closure(name))
+            whole = name if self._is_bare(name) else self.aggregated(name)
+            self._roles[name] = whole if says else ""
+        return self._roles[name]
 
     def collect(self, names: Iterable[str], found: Collection) -> None:
         """All ClusterRoles that these templates need."""
@@ -71,7 +75,7 @@ class Family:
         name = template.metadata.name
         if template.external and self._external:
             found.add(_labelled(name), expects=EXISTING, release=True)
-        elif rules := self._rules_of(template):
+        elif rules := self._own_rules(template):
             labels = self._labels(self.own(name), name)
             found.add(cluster_role(self.own(name), labels, rules), expects=UNCLAIMED)
         if not self.role_of(name):
@@ -86,7 +90,13 @@ class Family:
         return [one for one in parents if any(map(self._says, self._templates.closure(one.metadata.name)))]
 
     def _says(self, template: RoleTemplate) -> bool:
-        return (self._external and template.external) or bool(self._rules_of(template))
+        return (self._external and template.external) or bool(self._own_rules(template))
+
+    def _own_rules(self, template: RoleTemplate) -> Held:
+        name = template.metadata.name
+        if name not in self._rules:
+            self._rules[name] = self._rules_of(template)
+        return self._rules[name]
 
     def _is_bare(self, name: str) -> bool:
         """An external role that inherits nothing is bound as it is."""

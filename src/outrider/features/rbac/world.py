@@ -104,15 +104,18 @@ class World:
         return found
 
     @cached_property
+    def needs_users(self) -> bool:
+        """Whether any binding names a user by a principal alone."""
+        return any(one.user_principal_name and not one.user_name for one in self._bindings)
+
+    @cached_property
     def generations(self) -> dict[str, int]:
         """The generation of each binding that was looked at, by uid."""
-        bindings: list[AnyBinding] = [
-            *self.global_bindings,
-            *self.cluster_bindings,
-            *self.project_bindings,
-            *self.aliases,
-        ]
-        return {one.metadata.uid: one.metadata.generation for one in bindings}
+        return {one.metadata.uid: one.metadata.generation for one in self._bindings}
+
+    @property
+    def _bindings(self) -> list[AnyBinding]:
+        return [*self.global_bindings, *self.cluster_bindings, *self.project_bindings, *self.aliases]
 
     def judge(self, binding: ClusterRoleTemplateBinding | ProjectBinding) -> Grant:
         """What the binding grants. Raises Refusal."""
