@@ -291,6 +291,30 @@ async def test_a_role_of_the_clusters_own_is_not_taken_over(site: Site) -> None:
     await there.delete(CLUSTERROLES, "theirs")
 
 
+async def test_a_cluster_that_was_away_loses_what_was_taken(site: Site) -> None:
+    here, there = site.here, site.there
+    await here.create(CLUSTER_ROLE_TEMPLATE_BINDINGS, crtb(site, "b-away", "nodes-view", userName="u-away"))
+    await until(lambda: can(there, "u-away", "list", "nodes"))
+    site.offline.add(site.c)
+    await here.delete(CLUSTER_ROLE_TEMPLATE_BINDINGS, "b-away", site.c)
+    later = crtb(site, "b-later", "nodes-view", userName="u-later")
+    await here.create(CLUSTER_ROLE_TEMPLATE_BINDINGS, later)
+    # it cannot be reached any more, at once, whatever it still holds
+    await until(lambda: cannot(here, "u-away", "get", "clusters", group=OURS, name=site.c))
+
+    async def waits() -> bool:
+        found = await here.get(CLUSTER_ROLE_TEMPLATE_BINDINGS, "b-later", site.c)
+        return (found.status.summary_local, found.status.summary_remote) == ("Completed", "InProgress")
+
+    await until(waits)
+    site.offline.clear()
+    site.controller.enqueue(ObjectKey("", site.c))
+    await until(lambda: cannot(there, "u-away", "list", "nodes"))
+    await until(lambda: can(there, "u-later", "list", "nodes"))
+    await here.delete(CLUSTER_ROLE_TEMPLATE_BINDINGS, "b-later", site.c)
+    await until(lambda: _is_empty(there))
+
+
 async def test_nothing_is_written_when_nothing_changed(site: Site) -> None:
     await asyncio.sleep(0.5)
     before = list(site.written)

@@ -16,7 +16,7 @@ FAULTS = [
     ("world.py", "if cluster not in self.clusters:", "if False:"),
     ("tree.py", "waiting += template.role_template_names or ()", "waiting += ()"),
     ("projection.py", "        if not rule.resource_names\n", ""),
-    ("projection.py", "known, wildcard=False)):\n", "known, wildcard=True)):\n"),
+    ("projection.py", "group, known, wildcard=False)", "group, known, wildcard=True)"),
     ("templates.py", "sources = [self.own(name), *parents]", "sources = [*parents]"),
     ("desired.py", 'rules.allows("create", "", "namespaces")', 'rules.allows("get", "", "namespaces")'),
     ("desired.py", 'verbs=("*",))', 'verbs=("get",))'),
