@@ -69,6 +69,17 @@ class Request:
         self.length = length
         self.upgrade = upgrade
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Request):
+            return NotImplemented
+        return (self.head, self.length, self.upgrade) == (other.head, other.length, other.upgrade)
+
+    def __hash__(self) -> int:
+        return hash((self.head, self.length, self.upgrade))
+
+    def __repr__(self) -> str:
+        return f"Request({self.head!r}, {self.length}, {self.upgrade!r})"
+
     @property
     def method(self) -> bytes:
         """The request's method."""
