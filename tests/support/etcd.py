@@ -79,7 +79,9 @@ def _put(kind: Kind[Any], obj: dict[str, Any]) -> dict[str, Any]:
         **obj["metadata"],
     }
     value = msgspec.json.encode({**kind.encode(obj), "metadata": meta})
-    path = "/".join(part for part in ("/registry", kind.plural, *key) if part)
+    # custom resources are kept below their group
+    group = kind.group if kind.group.endswith("cattle.io") else ""
+    path = "/".join(part for part in ("/registry", group, kind.plural, *key) if part)
     return {"key": _b64(path.encode()), "value": _b64(value)}
 
 

@@ -26,6 +26,9 @@ T = TypeVar("T")
 WIDTH: Final = 16
 """Requests at once for one answer."""
 
+PAGE: Final = 5000
+"""Objects in one answer of the API server, which has them in memory: pages would only cost time."""
+
 MOST_NAMES: Final = 2000
 """Objects that are read one by one for one answer, at most."""
 
@@ -48,12 +51,12 @@ class Edge:
         if self._view.store is not None:
             return await self._view.store.list(self._call)
         if self._may("list", namespace=namespace):
-            return (await self._client.list(self._kind, namespace)).items
+            return (await self._client.list(self._kind, namespace, limit=PAGE)).items
         if not self._call.rights.allows_some("list", *self._resource) and not self._call.rights.allows_some(
             "get", *self._resource
         ):
             # the API server's own words for it
-            return (await self._client.list(self._kind, namespace)).items
+            return (await self._client.list(self._kind, namespace, limit=PAGE)).items
         if not self._kind.namespaced:
             names = self._call.rights.everywhere.names("get", *self._resource) or ()
             return await self._named("", names)
@@ -67,7 +70,7 @@ class Edge:
     async def _within(self, namespace: str) -> Sequence[Json]:
         if self._may("list", namespace=namespace):
             try:
-                return (await self._client.list(self._kind, namespace)).items
+                return (await self._client.list(self._kind, namespace, limit=PAGE)).items
             except (Forbidden, NotFound):
                 return []
         names = self._call.rights.names("get", *self._resource, namespace=namespace) or ()
