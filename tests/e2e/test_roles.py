@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import until
 from tests.support.door import Door
+from tests.support.instance import Instance
 from tests.support.kubectl import Kubectl
 from tests.support.people import People, Person
 
@@ -43,8 +46,20 @@ def reaches(person: Person, path: str, *expected: int) -> None:
     print(f"{answer.status} after {time.monotonic() - begun:.2f} s")
 
 
+def auth_command(instance: Instance, *arguments: str) -> str:
+    """What `outrider auth` says on the server's machine."""
+    program = [sys.executable, "-m", "outrider.cli", "auth", "--data", str(instance.data), *arguments]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stderr}"
+
+
 def test_a_custom_role_in_a_cluster(
-    management: Kubectl, first: dict[str, Any], second: dict[str, Any], people: People, direct: Kubectl
+    instance: Instance,
+    management: Kubectl,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    people: People,
+    direct: Kubectl,
 ) -> None:
     john = people()
     cluster = first["id"]
@@ -79,6 +94,13 @@ spec:
     reaches(john, at(first, "/api/v1/nodes"), 200)
     assert status(john, second, "/api/v1/nodes") == 404
     assert status(john, first, "/api/v1/namespaces/kube-system/secrets") == 403
+    question = ("why", john.name, "delete", "nodes", "--cluster", cluster)
+    assert auth_command(instance, *question) == (
+        f"User {john.name}: ClusterRoleTemplateBinding {cluster}/crtb-john-ops"
+        " gives custom-cluster-ops → nodes-manage\n"
+    )
+    everybody = auth_command(instance, "who-can", "delete", "nodes", "--cluster", cluster)
+    assert {john.name, "GlobalRoleBinding"} <= set(everybody.replace(":", "").split())
     # what the document says to look at when something is wrong
     binding = f"clusterroletemplatebinding -n {cluster} crtb-john-ops".split()
     until(lambda: _summaries(management, binding) == ["Completed"] * 3, 10)
@@ -91,6 +113,7 @@ spec:
     reaches(john, at(first, "/api/v1/nodes"), 404)
     bindings = ("get", "clusterrolebinding", "-l", "outrider.cattle.io/delivered=true", "-o", "wide")
     until(lambda: john.name not in direct(*bindings), 10)
+    assert "no binding lets" in auth_command(instance, *question)
 
 
 def _summaries(kubectl: Kubectl, binding: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,25 +17,36 @@ if TYPE_CHECKING:
 _MANAGEMENT = Path("server/management.kubeconfig")
 
 
+def management_kubeconfig(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say where the management cluster is; sub-commands are given its kubeconfig."""
+
+    @click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="OUTRIDER_DATA",
+        default=Path(".outrider"),
+        show_default=True,
+        help="The data folder of a running `outrider up`.",
+    )
+    @click.option(
+        "--kubeconfig",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="OUTRIDER_KUBECONFIG",
+        help="The management cluster, when it is not the embedded one.",
+    )
+    @click.pass_context
+    @functools.wraps(command)
+    def within(ctx: click.Context, data: Path, kubeconfig: Path | None) -> None:
+        ctx.obj = kubeconfig or data.absolute() / _MANAGEMENT
+        command()
+
+    return within
+
+
 @click.group()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="OUTRIDER_DATA",
-    default=Path(".outrider"),
-    show_default=True,
-    help="The data folder of a running `outrider up`.",
-)
-@click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="OUTRIDER_KUBECONFIG",
-    help="The management cluster, when it is not the embedded one.",
-)
-@click.pass_context
-def admin(ctx: click.Context, data: Path, kubeconfig: Path | None) -> None:
+@management_kubeconfig
+def admin() -> None:
     """Break-glass commands; they speak to the management cluster directly."""
-    ctx.obj = kubeconfig or data.absolute() / _MANAGEMENT
 
 
 @admin.command("reset-password")

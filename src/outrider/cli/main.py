@@ -5,6 +5,7 @@ import click
 from outrider import __version__
 from outrider.cli.admin import admin
 from outrider.cli.agent import agent
+from outrider.cli.auth import auth
 from outrider.cli.server import server
 from outrider.cli.up import up
 
@@ -19,3 +20,4 @@ main.add_command(up)
 main.add_command(server)
 main.add_command(agent)
 main.add_command(admin)
+main.add_command(auth)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from outrider.apis.management.cluster import Cluster
-from outrider.apis.management.cluster_role_template_binding import ClusterRoleTemplateBinding
-from outrider.apis.management.global_role import GlobalRole
-from outrider.apis.management.global_role_binding import GlobalRoleBinding
+from outrider.apis.management.cluster import CLUSTERS, Cluster
+from outrider.apis.management.cluster_role_template_binding import (
+    CLUSTER_ROLE_TEMPLATE_BINDINGS,
+    ClusterRoleTemplateBinding,
+)
+from outrider.apis.management.global_role import GLOBAL_ROLES, GlobalRole
+from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, GlobalRoleBinding
 from outrider.apis.management.policy_rule import PolicyRule
-from outrider.apis.management.project import Project
+from outrider.apis.management.project import PROJECTS, Project
 from outrider.apis.management.project_role_template_binding import (
+    PROJECT_ROLE_BINDINGS,
+    PROJECT_ROLE_TEMPLATE_BINDINGS,
     ProjectRoleBinding,
     ProjectRoleTemplateBinding,
 )
-from outrider.apis.management.role_template import RoleTemplate
-from outrider.apis.management.user import User
+from outrider.apis.management.role_template import ROLE_TEMPLATES, RoleTemplate
+from outrider.apis.management.user import USERS, User
 from outrider.apis.spelling import Spelled, plain
 from outrider.features.rbac.world import World
+from outrider.kube.client import Client
 from outrider.kube.kind import Kind
 from outrider.kube.meta import Object, ObjectKey, ObjectMeta
 from outrider.runtime.informer import Event, Informer
@@ -56,6 +62,22 @@ NAMESPACE_NAMES: Kind[Object] = Kind(
     type=Object,
     metadata_only=True,
 )
+
+
+COPIED: Final[dict[str, Kind[Any]]] = {
+    "clusters": CLUSTERS,
+    "templates": ROLE_TEMPLATES,
+    "global_roles": GLOBAL_ROLES,
+    "global_bindings": GLOBAL_ROLE_BINDINGS,
+    "cluster_bindings": CLUSTER_ROLE_TEMPLATE_BINDINGS,
+    "project_bindings": PROJECT_ROLE_TEMPLATE_BINDINGS,
+    "aliases": PROJECT_ROLE_BINDINGS,
+    "projects": PROJECTS,
+    "users": USERS,
+    "namespaces": NAMESPACE_NAMES,
+    "native_roles": NATIVE_ROLES,
+}
+"""What a world is made of, by the names in `Copies`."""
 
 
 class Copies(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,30 +132,38 @@ class Snapshots:
             self._changed(event)
 
     def _make(self) -> World:
-        copies = self._copies
-        return World(
-            templates={one.metadata.name: one for one in _plain(copies.templates.list())},
-            clusters=[one.metadata.name for one in _here(copies.clusters.list())],
-            global_roles={one.metadata.name: one for one in _plain(copies.global_roles.list())},
-            global_bindings=_plain(copies.global_bindings.list()),
-            cluster_bindings=_plain(copies.cluster_bindings.list()),
-            project_bindings=_plain(copies.project_bindings.list()),
-            aliases=_plain(copies.aliases.list()),
-            projects={
-                f"{one.metadata.namespace}:{one.metadata.name}": one for one in _here(copies.projects.list())
-            },
-            users={
-                principal: user.metadata.name
-                for user in _here(copies.users.list())
-                for principal in user.principal_ids or ()
-            },
-            namespaces=[one.metadata.name for one in _here(copies.namespaces.list())],
-            external=self._external(),
-        )
+        return world_of({name: list(getattr(self._copies, name).list()) for name in COPIED})
 
-    def _external(self) -> dict[str, tuple[PolicyRule, ...]]:
-        roles = self._copies.native_roles.list()
-        return {one.metadata.name: one.rules or () for one in roles if self.is_external(one.metadata.name)}
+
+async def read_world(client: Client) -> World:
+    """A world read once. Raises KubeError."""
+    return world_of({name: (await client.list(kind)).items for name, kind in COPIED.items()})
+
+
+def world_of(objects: Mapping[str, list[Any]]) -> World:
+    """The world of some objects, by the names in `COPIED`."""
+    templates = {one.metadata.name: one for one in _plain(objects["templates"])}
+    return World(
+        templates=templates,
+        clusters=[one.metadata.name for one in _here(objects["clusters"])],
+        global_roles={one.metadata.name: one for one in _plain(objects["global_roles"])},
+        global_bindings=_plain(objects["global_bindings"]),
+        cluster_bindings=_plain(objects["cluster_bindings"]),
+        project_bindings=_plain(objects["project_bindings"]),
+        aliases=_plain(objects["aliases"]),
+        projects={f"{one.metadata.namespace}:{one.metadata.name}": one for one in _here(objects["projects"])},
+        users={
+            principal: user.metadata.name
+            for user in _here(objects["users"])
+            for principal in user.principal_ids or ()
+        },
+        namespaces=[one.metadata.name for one in _here(objects["namespaces"])],
+        external={
+            one.metadata.name: one.rules or ()
+            for one in objects["native_roles"]
+            if one.metadata.name in templates and templates[one.metadata.name].external
+        },
+    )
 
 
 def concerns(event: Event[Any]) -> bool:

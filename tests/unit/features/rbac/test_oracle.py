@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from outrider.features.rbac.desired import cluster_entries
+from outrider.features.rbac.explain import Question, concerns, reasons
 from outrider.features.rbac.management import management_entries
 from tests.unit.features.rbac import oracle
 from tests.unit.features.rbac.evaluator import Cluster
@@ -107,3 +108,18 @@ def test_every_replica_computes_the_same(world: dict[str, Any]) -> None:
             cluster_entries(objects(backwards), "c-1"), projects=projects_of(world, "c-1"), native=NATIVE
         )
         assert made.allows(person.user, person.groups, ask) == oracle.may(world, person, "c-1", ask)
+
+
+@SETTINGS
+@given(world=worlds())
+def test_there_is_a_reason_for_what_is_allowed_and_for_nothing_else(world: dict[str, Any]) -> None:
+    snapshot = objects(world)
+    for cluster, ask in itertools.product(CLUSTERS[1:], [*INSIDE, *WIDE]):
+        project = world["namespaces"].get((cluster, ask.namespace), "")
+        if ask.namespace and not project:
+            continue
+        question = Question(ask.verb, ask.resource, group=ask.group, name=ask.name, project=project)
+        found = list(reasons(snapshot, cluster, question))
+        for person in PEOPLE:
+            mine = [one for one in found if concerns(one, person.user, frozenset(person.groups))]
+            assert bool(mine) == oracle.may(world, person, cluster, ask), (cluster, person, ask, mine)

@@ -57,10 +57,11 @@ _of_ours = st.fixed_dictionaries(
         "verbs": st.lists(st.sampled_from(["own", "get", "*", "updatepsa"]), min_size=1, max_size=2),
     }
 )
+_makes_namespaces = st.just({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create"]})
 _template = st.fixed_dictionaries(
     {
         "context": st.sampled_from(["cluster", "project", ""]),
-        "rules": st.lists(st.one_of(_in_core, _of_ours), max_size=3),
+        "rules": st.lists(st.one_of(_in_core, _of_ours, _makes_namespaces), max_size=3),
         "inherits": st.lists(st.sampled_from([*TEMPLATES, "gone"]), max_size=2, unique=True),
         "external": st.just(False),
     }
