@@ -32,7 +32,7 @@ def test_frames(role: str, rounds: int, tmp_path: Path) -> None:
         "-seed=7",
         "-max_len=4096",
         "-rss_limit_mb=512",
-        "-timeout=5",
+        "-timeout=60",
         "-print_final_stats=1",
     ]
     done = subprocess.run(

@@ -173,6 +173,18 @@ async def test_a_full_house_serves_agents_and_probes_and_tells_others_why(
             assert status(await one.ask(b"/ping")) == 200
 
 
+async def test_the_last_segment_of_an_answer_waits_for_no_acknowledgement(
+    desk: Desk, listening: Listening
+) -> None:
+    port = await listening(SMALL)
+    with ExitStack() as stack:
+        (inside,) = await clients(stack, port, "127.0.0.1")
+        assert status(await inside.ask(b"/ping")) == 200
+        (connection,) = desk.dispatcher.connections
+        end = connection._transport.get_extra_info("socket")
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_beyond_the_reserve_connections_are_closed_unread(desk: Desk, listening: Listening) -> None:
     port = await listening(SMALL)
     with ExitStack() as stack:
