@@ -72,6 +72,18 @@ def _is_automatic(resource: str, namespace: str, name: str) -> bool:
     return (in_each and namespace != SYSTEM) or (resource, namespace) == ("serviceaccounts", "kube-system")
 
 
+async def settled(client: Client) -> Names:
+    """Everything, once what earlier tests deleted is gone."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await everything(client)
+            namespaces = (await client.get_json("/api/v1/namespaces"))["items"]
+            leaving = any("deletionTimestamp" in one["metadata"] for one in namespaces)
+            await asyncio.sleep(0.5)
+            if not leaving and await everything(client) == found:
+                return found
+
+
 class Site:
     """A cluster with a manifest applied, and the agents in it."""
 
@@ -169,7 +181,7 @@ async def site(
     tmp_path: Path, second_admin: Client, second_api_server: EmbeddedCluster
 ) -> AsyncIterator[Site]:
     admin = second_admin
-    before = await everything(admin)
+    before = await settled(admin)
     assert ("namespaces", "", SYSTEM) not in before
     async with management_server(tmp_path, TOKEN) as (server, port):
         url = f"https://127.0.0.1:{port}"
