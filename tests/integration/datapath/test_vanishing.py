@@ -48,6 +48,7 @@ async def talking(asked: Asked, reader: Reader, writer: Writer) -> None:
     while True:
         writer.write(bytes(65536))
         await writer.drain()
+        await asyncio.sleep(0)  # draining alone need not give way to those who read
 
 
 async def undecided(asked: Asked, reader: Reader, writer: Writer) -> None:
