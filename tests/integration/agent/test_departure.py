@@ -69,7 +69,12 @@ async def everything(client: Client) -> Names:
 def _is_automatic(resource: str, namespace: str, name: str) -> bool:
     """Whether Kubernetes makes it by itself, some time after its start."""
     in_each = (resource, name) in {("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default")}
-    return (in_each and namespace != SYSTEM) or (resource, namespace) == ("serviceaccounts", "kube-system")
+    of_the_server = namespace == "default" and name.startswith("kubernetes")
+    return (
+        (in_each and namespace != SYSTEM)
+        or of_the_server
+        or (resource, namespace) == ("serviceaccounts", "kube-system")
+    )
 
 
 async def settled(client: Client) -> Names:

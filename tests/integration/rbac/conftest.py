@@ -22,7 +22,7 @@ from outrider.features.rbac import setup
 from outrider.features.rbac.builtin import install_builtin_roles
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import cancel_and_wait
-from outrider.kube.builtin import NAMESPACES, SECRETS
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.identity import Identity
@@ -156,6 +156,14 @@ async def _forget(client: Client) -> None:
         await client.delete_if_exists(SECRETS, secret["metadata"]["name"], NAMESPACE)
 
 
+async def _sweep(client: Client) -> None:
+    """Takes away what other tests delivered into these clusters and left there."""
+    for kind in (CLUSTERROLEBINDINGS, ROLEBINDINGS, CLUSTERROLES):
+        for one in (await client.list(kind, labels="outrider.cattle.io/delivered=true")).items:
+            metadata = one["metadata"]
+            await client.delete_if_exists(kind, metadata["name"], metadata.get("namespace", ""))
+
+
 @pytest.fixture
 async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) -> AsyncIterator[Site]:
     """Runs it; the records `local` and `c` are there."""
@@ -169,6 +177,7 @@ async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) 
     }
     for client in appliers.values():
         await _forget(client)
+        await _sweep(client)
     running = Site(here, there, appliers)
     await running.record("local")
     await running.record(running.c)

@@ -106,9 +106,9 @@ async def test_pod_security(site: Site, projects: list[str]) -> None:
     mine = f"{site.c}:{projects[0]}"
     own, psa = person(site, "u-own"), person(site, "u-psa")
     name = f"{site.c}-safe"
-    with pytest.raises(Forbidden, match=SECURITY):
-        await own.create(NAMESPACES, space(name, mine, **{ENFORCE: "privileged"}))
     await eventually(lambda: own.create(NAMESPACES, space(name, mine)))
+    with pytest.raises(Forbidden, match=SECURITY):
+        await own.create(NAMESPACES, space(f"{name}r", mine, **{ENFORCE: "privileged"}))
     await eventually(lambda: own.patch(NAMESPACES, name, {"metadata": {"labels": {"a": "b"}}}))
     change = {"metadata": {"labels": {ENFORCE: "privileged"}}}
     with pytest.raises(Forbidden, match=SECURITY):
