@@ -92,7 +92,8 @@ async def test_everything_that_a_cluster_may_ask_for(plane: Plane, unique: str, 
 
     await plane.until(cluster, lambda c: c.spec.agent_env_vars)
     documents = await manifest()
-    while len(documents) < 13:  # until the feature's own copy of the cluster has caught up
+    # until the feature's own copy of the cluster has caught up, and its image has been decided anew
+    while len(documents) < 13 or "registry.example:5000" not in yaml.dump_all(documents):
         documents = await manifest()
     text = yaml.dump_all(documents)
     applied = apply(text, "--dry-run=server")

@@ -38,6 +38,8 @@ async def write(client: Client, name: str) -> bool:
 
 async def kill(cluster: EmbeddedCluster, role: str) -> None:
     """kill -9, and wait until another process has the role."""
+    # one that lost its server may just be on its way back
+    await until(lambda: role in cluster.pids)
     before = cluster.pids[role]
     os.kill(before, signal.SIGKILL)
     await until(lambda: cluster.pids.get(role, before) != before)
