@@ -96,9 +96,9 @@ class Bystander:
                 try:
                     connection.request("GET", self._door.prefix + "/api", headers=self._door.headers())
                     answer = connection.getresponse()
-                    answer.read()
+                    body = answer.read()
                     if answer.status != 200:
-                        self.failures.append(str(answer.status))
+                        self.failures.append(f"{answer.status} {body[:300]!r}")
                 except OSError as error:
                     self.failures.append(repr(error))
                     return
@@ -114,6 +114,7 @@ def watched(instance: Instance, through: Door) -> Iterator[Bystander]:
     code, _, stream = upgrade(through, "/api/v1/namespaces?watch=true", "Origin: https://outrider.test")
     with stream, Bystander(through) as one:
         assert code == 101
+        until(lambda: one.served > 0 or one.failures, 10)  # it was there before the flood
         yield one
         until(lambda: one.served > 20 or one.failures, 10)
         stream.settimeout(0.2)
@@ -192,14 +193,14 @@ def test_half_open_connections_from_everywhere(
 
 @pytest.fixture(scope="module")
 def record_agent(instance: Instance, new_kubectl: Path, home: Path, administrator: Door) -> Callable[[], int]:
-    """Dials as the first cluster's agent does, with its own token; the status of the handshake."""
+    """Dials as the second cluster's agent does, with its token; the status of the handshake. Others use the first."""
     import base64
     import json
 
     from tests.support.kubectl import Kubectl
 
     management = Kubectl(new_kubectl, instance.ready["admin_kubeconfig"], home)
-    cluster = instance.ready["clusters"][0]["id"]
+    cluster = instance.ready["clusters"][1]["id"]
     secret = json.loads(
         management("--namespace", cluster, "get", "secret", "crt-token-default-token", "-ojson")
     )
