@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,9 +23,10 @@ from outrider.features.rbac import setup
 from outrider.features.rbac.builtin import install_builtin_roles
 from outrider.kit.clock import SystemClock
 from outrider.kit.tasks import cancel_and_wait
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS, SECRETS
+from outrider.kube.builtin import NAMESPACES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
 from outrider.kube.identity import Identity
 from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
@@ -32,6 +34,7 @@ from outrider.runtime.controller import DONE, Controller, Result
 from outrider.runtime.informer import Informer
 from outrider.runtime.manager import Manager
 from outrider.tunnel.reports import StateReport
+from tests.support.hosted import drop_state, hosted
 
 Json = dict[str, Any]
 REVIEWS = "authorization.k8s.io/v1"
@@ -156,14 +159,6 @@ async def _forget(client: Client) -> None:
         await client.delete_if_exists(SECRETS, secret["metadata"]["name"], NAMESPACE)
 
 
-async def _sweep(client: Client) -> None:
-    """Takes away what other tests delivered into these clusters and left there."""
-    for kind in (CLUSTERROLEBINDINGS, ROLEBINDINGS, CLUSTERROLES):
-        for one in (await client.list(kind, labels="outrider.cattle.io/delivered=true")).items:
-            metadata = one["metadata"]
-            await client.delete_if_exists(kind, metadata["name"], metadata.get("namespace", ""))
-
-
 @pytest.fixture
 async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) -> AsyncIterator[Site]:
     """Runs it; the records `local` and `c` are there."""
@@ -177,7 +172,6 @@ async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) 
     }
     for client in appliers.values():
         await _forget(client)
-        await _sweep(client)
     running = Site(here, there, appliers)
     await running.record("local")
     await running.record(running.c)
@@ -188,3 +182,34 @@ async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) 
     await here.delete_if_exists(CLUSTERS, running.c)
     for transport in transports:
         await transport.close()
+
+
+# Servers of their own: what other tests leave in the shared ones counts here, or is acted upon.
+
+
+@pytest.fixture(scope="session")
+def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """A management cluster's control plane."""
+    folder = tmp_path_factory.mktemp("rbac-management")
+    with hosted(
+        EmbeddedCluster(
+            folder, durable=False, controllers=MANAGEMENT_CONTROLLERS, name="tests", binary=kube_binary
+        )
+    ) as cluster:
+        yield cluster
+    drop_state(folder)
+
+
+@pytest.fixture(scope="session")
+def second_api_server(
+    kube_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedCluster]:
+    """A downstream cluster's."""
+    folder = tmp_path_factory.mktemp("rbac-downstream")
+    with hosted(
+        EmbeddedCluster(
+            folder, durable=False, controllers=DOWNSTREAM_CONTROLLERS, name="downstream", binary=kube_binary
+        )
+    ) as cluster:
+        yield cluster
+    drop_state(folder)
