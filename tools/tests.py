@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
-FEW = 40
+FEW = 8
 FAILED = 1
 
 
