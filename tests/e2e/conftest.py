@@ -40,7 +40,7 @@ def drop(instance: Instance) -> None:
 @pytest.fixture(scope="session")
 def instance(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """`outrider up --demo 2`, shared by all tests that leave it as they found it."""
-    running = Instance(tmp_path_factory.mktemp("e"), "--demo", "2")
+    running = Instance(tmp_path_factory.mktemp("e"), "--demo", "2", "--removal-patience", "10")
     running.start()
     yield running
     code = running.stop()

@@ -49,7 +49,7 @@ def instance(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (talkative / "sitecustomize.py").write_text(TALKATIVE)
     running = Instance(
         tmp_path_factory.mktemp("s"),
-        *("--demo", "2", "--audit-level", "3", *limits),
+        *("--demo", "2", "--audit-level", "3", "--removal-patience", "10", *limits),
         environ={"PYTHONPATH": str(talkative)},
     )
     running.start()

@@ -109,6 +109,14 @@ def front_door(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Seconds without a sign of life after which an agent is taken for gone (its pings come every 5).",
         ),
+        click.option(
+            "--removal-patience",
+            type=click.FloatRange(min=1.0, max=3600.0),
+            envvar="OUTRIDER_REMOVAL_PATIENCE",
+            default=50.0,
+            show_default=True,
+            help="Seconds in which the agent of a deleted cluster may begin to clean up before it is given up.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

@@ -81,6 +81,7 @@ def server(
             replica=replica,
             default_url=options["server_url"],
             lease_seconds=lease_seconds,
+            removal_patience=options["removal_patience"],
             serving=serving(options),
             environ=settings_of(),
         ),

@@ -53,6 +53,7 @@ def up(data: Path, demo: int, ready_file: Path | None, **options: Any) -> None:
         connections=connection_limits(options),
         audit=take_audit_options(options),
         silence=options["tunnel_silence"],
+        removal_patience=options["removal_patience"],
     )
     raise SystemExit(asyncio.run(_run(config, ready_file)))
 

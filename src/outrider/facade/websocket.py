@@ -18,6 +18,7 @@ import picows
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 MAX_MESSAGE: Final = 1 << 20
 """Bytes of one message of a client's."""
@@ -93,8 +94,11 @@ class WebSocketProtocol(asyncio.Protocol):
     async def _run(self) -> None:
         try:
             await self._app(self._scope(), self._ear.receive, self._send)
+        except WebSocketDisconnect:
+            pass
         except Exception:
-            _log.debug("a WebSocket ended with an error", exc_info=True)
+            # The last edge before the event loop, which would say less
+            _log.exception("the handler of a WebSocket failed")
         finally:
             self.shutdown()
             self._state.connections.discard(self)

@@ -22,7 +22,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     `kubeconfig` leads to the management cluster, "" means the pod's own service account. `folder` holds the
     sockets and the gateway's account; only this user may enter it. `replica` names this replica among all.
     `default_url` is the address of this server as long as nobody has set another. `ready_file` is written once
-    everything is up. `lease_seconds` is how long a leader that says nothing more is waited for.
+    everything is up. `lease_seconds` is how long a leader that says nothing more is waited for,
+    `removal_patience` how long the agent of a deleted cluster.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     replica: str = "outrider"
     default_url: str = ""
     lease_seconds: float = 10.0
+    removal_patience: float = 50.0
     embedded: bool = False
     ready_file: str = ""
     serving: ServingConfig = ServingConfig()

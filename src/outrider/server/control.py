@@ -112,7 +112,10 @@ class Control:
             copies,
             clock,
             config=clusters.ClustersConfig(
-                replica=config.replica, embedded=config.embedded, environ=config.environ
+                replica=config.replica,
+                embedded=config.embedded,
+                environ=config.environ,
+                removal_patience=config.removal_patience,
             ),
             background=background,
             mint_token=self._mint,

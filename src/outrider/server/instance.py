@@ -42,6 +42,7 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     connections: ConnectionLimits = ConnectionLimits()
     audit: AuditOptions = AuditOptions()
     silence: float = 22.0
+    removal_patience: float = 50.0
 
 
 class Instance:
@@ -110,6 +111,7 @@ class Instance:
                     replica=_replica_name(config.data),
                     default_url=config.server_url or f"https://{_bracketed(host)}:{first.port}",
                     embedded=True,
+                    removal_patience=config.removal_patience,
                     serving=msgspec.structs.replace(config.serving, hosts=(*config.serving.hosts, host)),
                     environ=settings_of(),
                 ),

@@ -108,7 +108,7 @@ class Replica:
         path = folder / f"{role}.json"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(config, enc_hook=_plain))
+            file.write(msgspec.json.encode(config, enc_hook=os.fspath))
         process = SupervisedProcess(
             Command(role, (sys.executable, "-m", module, str(path)), environment(os.environ)),
             log=folder / "logs" / f"{role}.log",
@@ -163,9 +163,3 @@ def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     said = [line for line in lines if line.strip() and not line.startswith((" ", "+", "|", "Traceback"))]
     return "\n".join(said[-3:])
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise NotImplementedError(f"cannot write {type(value).__name__} into a configuration")
