@@ -25,8 +25,11 @@ def test_frames(role: str, rounds: int, tmp_path: Path) -> None:
     """No input raises, none passes a head that must not pass; the corpus begins with sound frames."""
     if importlib.util.find_spec("atheris") is None:
         not_run("atheris is not installed; the fuzzer of our own ran instead (tests/fuzz/test_datapath.py)")
+    corpus, found = tmp_path / "corpus", tmp_path / "found"
+    corpus.mkdir()
+    found.mkdir()
     for number, data in enumerate(ANSWER_FRAMES if role == "server" else REQUEST_FRAMES):
-        (tmp_path / f"{number}").write_bytes(data)
+        (corpus / f"{number}").write_bytes(data)
     options = [
         f"-runs={rounds}",
         "-seed=7",
@@ -34,9 +37,10 @@ def test_frames(role: str, rounds: int, tmp_path: Path) -> None:
         "-rss_limit_mb=512",
         "-timeout=60",
         "-print_final_stats=1",
+        f"-artifact_prefix={found}/",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.guided", role, *options, str(tmp_path)],
+        [sys.executable, "-m", "tests.fuzz.guided", role, *options, str(corpus)],
         cwd=Path(__file__).resolve().parents[2],
         env=os.environ | {"OUTRIDER_PURE": "1"},  # it instruments Python
         capture_output=True,
