@@ -34,7 +34,7 @@ from outrider.apis.views.view import (
 from outrider.features.clusters.commands import commands
 from outrider.features.clusters.endpoints import endpoints
 from outrider.features.clusters.import_yaml import OUTPUT, Import, import_yaml
-from outrider.features.clusters.kubeconfigs import kubeconfig
+from outrider.features.clusters.kubeconfigs import Target, kubeconfig
 from outrider.features.clusters.manifest import ca_checksum
 from outrider.features.clusters.reconcile_cluster import NAME_INDEX
 from outrider.features.clusters.settings import ClusterSettings
@@ -174,12 +174,9 @@ class ClusterViews:
         if self._settings.value("kubeconfig-generate-token") != "false":
             token = await self._mint_token(_claim(call), name if ways else "")
         config = kubeconfig(
-            cluster=name,
-            display_name=cluster.spec.display_name,
+            [Target(cluster=name, name=cluster.spec.display_name, token=token, endpoints=tuple(ways))],
             server_url=self._settings.value("server-url") or call.base,
             cacerts=self._settings.value("cacerts"),
-            token=token,
-            endpoints=ways,
         )
         return {"type": _KUBECONFIG_OUTPUT, "baseType": _KUBECONFIG_OUTPUT, "config": config}
 

@@ -15,20 +15,18 @@ from outrider.apis.management.cluster_spec import ClusterSpec
 from outrider.apis.management.cluster_status import ClusterStatus
 from outrider.apis.management.node import Node, NodeSpec, NodeStatus
 from outrider.features.clusters.endpoints import endpoints
-from outrider.features.clusters.kubeconfigs import Endpoint, kubeconfig
+from outrider.features.clusters.kubeconfigs import Endpoint, Target, context_names, kubeconfig
 from outrider.kit import yaml
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
 
 
-def made(**changes: Any) -> Any:
-    given: dict[str, Any] = {
-        "cluster": "c-abcde",
-        "display_name": "prod",
-        "server_url": "https://rancher.example.com/x",
-        "token": "kubeconfig-user-a:s",
-    }
-    return yaml.load(kubeconfig(**(given | changes)))
+URL = "https://rancher.example.com/x"
+
+
+def made(*, cacerts: str = "", **changes: Any) -> Any:
+    given: dict[str, Any] = {"cluster": "c-abcde", "name": "prod", "token": "kubeconfig-user-a:s"}
+    return yaml.load(kubeconfig([Target(**(given | changes))], server_url=URL, cacerts=cacerts))
 
 
 def test_shape() -> None:
@@ -58,21 +56,51 @@ def test_without_a_token_the_user_is_a_plug_in_call() -> None:
             "args": ["token", "--server=rancher.example.com", "--user=prod"],
         }
     }
-    scoped = made(token="", endpoints=[Endpoint(name="fqdn", server="https://x")])
+    scoped = made(token="", endpoints=(Endpoint(name="fqdn", server="https://x"),))
     assert scoped["users"][0]["user"]["exec"]["args"][-1] == "--cluster=c-abcde"
 
 
 def test_further_endpoints_are_further_contexts() -> None:
-    config = made(endpoints=[Endpoint(name="fqdn", server="https://k.example", ca=PEM)])
+    config = made(endpoints=(Endpoint(name="fqdn", server="https://k.example", ca=PEM),))
     assert [c["name"] for c in config["contexts"]] == ["prod", "prod-fqdn"]
     assert config["contexts"][1]["context"] == {"user": "prod", "cluster": "prod-fqdn"}
     assert config["clusters"][1]["cluster"]["server"] == "https://k.example"
     assert config["current-context"] == "prod"
 
 
+def test_several_clusters_share_a_document() -> None:
+    way = Endpoint(name="fqdn", server="https://k.example", ca=PEM)
+    targets = [
+        Target(cluster="", name="rancher", token="a:b"),
+        Target(cluster="c-1", name="prod", token="a:b"),
+        Target(cluster="c-2", name="prod", token="c:d", endpoints=(way,)),
+        Target(cluster="c-3", name="rancher"),
+    ]
+    text = kubeconfig(targets, server_url=URL, current="c-2", notes=["made by us", "name: x\ny: z"])
+    assert text.startswith("# made by us\n# name: x y: z\napiVersion")
+    config = yaml.load(text)
+    names = ["rancher", "prod", "prod-c-2", "prod-c-2-fqdn", "rancher-c-3"]
+    assert [one["name"] for one in config["contexts"]] == context_names(targets) == names
+    assert [one["name"] for one in config["clusters"]] == names
+    assert config["current-context"] == "prod-c-2"
+    assert config["clusters"][0]["cluster"] == {"server": "https://rancher.example.com"}
+    assert [one["user"].get("token") for one in config["users"]] == ["a:b", "a:b", "c:d", None]
+    assert config["contexts"][3]["context"] == {"user": "prod-c-2", "cluster": "prod-c-2-fqdn"}
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=6))
+def test_no_two_contexts_have_one_name(names: list[str]) -> None:
+    targets = [Target(cluster=f"c-{i}", name=name, token="t:s") for i, name in enumerate(names)]
+    config = yaml.load(kubeconfig(targets, server_url=URL))
+    found = [one["name"] for one in config["contexts"]]
+    assert len(set(found)) == len(found) == len(names)
+    servers = {one["name"]: one["cluster"]["server"].rpartition("/")[2] for one in config["clusters"]}
+    assert [servers[name] for name in found] == [target.cluster for target in targets]
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.text(st.characters(codec="utf-8"), max_size=20))
 def test_any_name_is_data(name: str, token: str) -> None:
-    config = made(display_name=name, token=token)
+    config = made(name=name, token=token)
     assert config["current-context"] == (name or "c-abcde")
     assert config["users"][0]["name"] == (name or "c-abcde")
     if token:
