@@ -7,6 +7,8 @@ import pytest
 from outrider import __version__
 from tests.support.imported import Imported
 from tests.support.kubectl import Kubectl
+from tests.support.not_run import not_run
+from tools.image import packages
 
 AGENT = ("--namespace=cattle-system", "exec", "deployment/cattle-cluster-agent", "--")
 
@@ -47,6 +49,13 @@ def test_it_runs_without_rights_and_reads_its_credentials(
     imported: Imported, direct: Kubectl, code: str, result: str
 ) -> None:
     assert direct(*AGENT, "/agent/bin/python", "-c", code).strip() == result
+
+
+def test_its_data_path_is_compiled(imported: Imported, direct: Kubectl) -> None:
+    if not packages.compiled_key():
+        not_run("no compiled data path fits these sources here; `make setup` provides it")
+    code = "import outrider.tunnel.agent as a; print(a.__file__)"
+    assert "/outrider_compiled/" in direct(*AGENT, "/agent/bin/python", "-c", code)
 
 
 def test_nodes_show_with_their_state_and_images(imported: Imported, management: Kubectl) -> None:

@@ -101,7 +101,7 @@ def _version(project: Path) -> str:
 
 
 def _sources(project: Path) -> str:
-    digest = hashlib.sha256(python.fingerprint().encode())
+    digest = hashlib.sha256(f"{python.fingerprint()}\0{packages.compiled_key()}".encode())
     files = (path for path in (project / "src").rglob("*") if path.is_file())
     wanted = [path for path in files if "__pycache__" not in path.parts]
     for path in sorted([*wanted, project / "pyproject.toml", project / "LICENSE", project / "README.md"]):

@@ -12,6 +12,7 @@ import zipfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from outrider.kit import compiled
 from tools.image.python import VERSION, compile_files, stage_libraries
 
 HOME = "agent"
@@ -81,6 +82,12 @@ def stage_packages(root: Path, lock: Path) -> None:
     compile_files(root, SITE)
 
 
+def compiled_key() -> str:
+    """What the compiled data path that `make setup` provided fits; "" when there is none for these sources."""
+    fits = compiled.key_of(_compiled()) == compiled.key(compiled.SOURCES)
+    return compiled.key_of(_compiled()) if fits else ""
+
+
 def stage_agent(root: Path, project: Path) -> None:
     """Put the package itself, built as it is released, its command and its licence into ``root``."""
     site = root / SITE
@@ -96,9 +103,15 @@ def stage_agent(root: Path, project: Path) -> None:
     with zipfile.ZipFile(next(wheels.glob("outrider-*.whl"))) as wheel:
         wheel.extractall(site)
     shutil.rmtree(wheels)
+    if compiled_key():
+        shutil.copytree(_compiled(), site / compiled.PACKAGE)
     command = root / HOME / "bin" / "outrider"
     command.parent.mkdir()
     command.write_text(SCRIPT)
     command.chmod(0o755)
     shutil.copyfile(project / "LICENSE", root / HOME / "LICENSE")
     compile_files(root, SITE)
+
+
+def _compiled() -> Path:
+    return Path(sysconfig.get_path("platlib")) / compiled.PACKAGE

@@ -82,7 +82,7 @@ def use(environ: Mapping[str, str] = os.environ) -> bool:
     if found is None or not found.submodule_search_locations:
         return False
     folder = Path(next(iter(found.submodule_search_locations)))
-    if _text(folder / KEY_FILE) != key(SOURCES):
+    if key_of(folder) != key(SOURCES):
         return False
     sys.meta_path.insert(0, CompiledFinder(folder))
     return True
@@ -102,8 +102,9 @@ def key(package: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _text(path: Path) -> str:
+def key_of(folder: Path) -> str:
+    """What the compiled modules in a folder fit, "" when there are none."""
     try:
-        return path.read_text()
+        return (folder / KEY_FILE).read_text()
     except OSError:
         return ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from outrider.kit import compiled
 from tools.image import containerfile, packages, python, shell
 from tools.image.__main__ import main
 from tools.image.build import Builder
@@ -154,6 +155,9 @@ class TestEquivalence:
         }
         assert installed == set(packages.locked(ROOT / "images/agent.lock"))
 
+    def test_both_compile_the_data_path(self) -> None:
+        assert f'python -m tools.compile "$packages/{compiled.PACKAGE}"' in CONTAINERFILE.read_text()
+
     def test_a_package_of_another_version_is_named(self, tmp_path: Path) -> None:
         lock = tmp_path / "agent.lock"
         lock.write_text("click==0.0.1 \\\n    --hash=sha256:00\nnot-there==1 \\\n")
@@ -192,9 +196,11 @@ class TestBuilder:
         assert f"{packages.HOME}/LICENSE" in names
         assert f"{packages.SITE}/outrider/agent/program.py" in names
         assert f"{packages.SITE}/msgspec/__init__.py" in names
+        path = f"{packages.SITE}/{compiled.PACKAGE}/{compiled.file_of('outrider.tunnel.agent')}"
+        assert (path in names) is bool(packages.compiled_key())
         sources = {name for name in names if name.startswith(packages.SITE) and name.endswith(".py")}
-        compiled = [name for name in names if name.startswith(packages.SITE) and name.endswith(".pyc")]
-        assert len(compiled) > 0.95 * len(sources)
+        cached = [name for name in names if name.startswith(packages.SITE) and name.endswith(".pyc")]
+        assert len(cached) > 0.95 * len(sources)
         assert not [name for name in names if "/pip/" in name or "/ensurepip/" in name]
         assert image.config["config"]["User"] == "65532:65532"
 
