@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tests.support.pure  # noqa: F401  # isort: skip
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 
+from outrider.apis.install import install
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.embedded import ports
@@ -23,6 +25,7 @@ from outrider.kube.transport import HttpTransport
 from tests.support import not_run as not_run_plugin
 from tests.support.hosted import drop_state, hosted
 from tests.support.not_run import not_run
+from tools.setup.places import checkout
 
 # How long one example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("outrider", deadline=None)
@@ -59,6 +62,30 @@ def kubectl() -> Path:
 
 
 @pytest.fixture(scope="session")
+def new_kubectl() -> Path:
+    """The newest kubectl, of the virtual environment: it speaks WebSocket."""
+    program = Path(sys.executable).with_name("kubectl")
+    if not program.exists():
+        not_run("the virtual environment has no kubectl; run `make setup`")
+    return program
+
+
+@pytest.fixture(scope="session")
+def old_kubectl() -> Path:
+    """A kubectl of 2020, from before WebSockets and server-side printing of much: it speaks SPDY."""
+    program = checkout().old_kubectl
+    if not program.exists():
+        not_run("no old kubectl; `make setup` takes it from Debian's package kubernetes-client")
+    return program
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of whoever runs kubectl."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
 def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """A real control plane with a management cluster's controllers, shared by the whole session."""
     folder = tmp_path_factory.mktemp("api-server")
@@ -84,6 +111,18 @@ def second_api_server(
     ) as cluster:
         yield cluster
     drop_state(folder)
+
+
+@pytest.fixture(scope="session")
+def crds(api_server: EmbeddedCluster) -> None:
+    """Our CRDs in ``api_server``."""
+
+    async def once() -> None:
+        transport = HttpTransport(api_server.access)
+        await install(Client(transport))
+        await transport.close()
+
+    asyncio.run(once())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +14,6 @@ from tests.support.door import Door, trusting
 from tests.support.hosted import drop_state
 from tests.support.instance import Instance
 from tests.support.kubectl import Kubectl
-from tests.support.not_run import not_run
-from tools.setup.places import checkout
 
 
 def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
@@ -64,30 +61,6 @@ def own(kube_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Instance]]:
         if one.started:
             one.stop()
             drop(one)
-
-
-@pytest.fixture(scope="session")
-def new_kubectl() -> Path:
-    """The newest kubectl, of the virtual environment."""
-    program = Path(sys.executable).with_name("kubectl")
-    if not program.exists():
-        not_run("the virtual environment has no kubectl; run `make setup`")
-    return program
-
-
-@pytest.fixture(scope="session")
-def old_kubectl() -> Path:
-    """A kubectl of 2020, from before WebSockets and server-side printing of much."""
-    program = checkout().old_kubectl
-    if not program.exists():
-        not_run("no old kubectl; `make setup` takes it from Debian's package kubernetes-client")
-    return program
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home folder of whoever runs kubectl."""
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture

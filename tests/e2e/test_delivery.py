@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from tests.support.following import Following
 from tests.support.hosted import drop_state
 from tests.support.not_run import not_run
 from tests.support.replicas import NAMESPACE, Plane, Server, haproxy
+from tests.support.sampler import Sampler
 from tests.support.spare_agent import SpareAgent, pause, resume
 from tests.support.toxic import CALM, ToxicProxy, Weather, toxic
 
@@ -362,30 +362,6 @@ def _none() -> Any:
 # a leader that stood still
 
 
-class Versions:
-    """Reads the stamped version over and over, in a thread."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.seen: list[tuple[int, int]] = []
-
-    def __enter__(self) -> Versions:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            wanted = self._stage.record.status.desired_state
-            if wanted is not None:
-                self.seen.append((wanted.epoch, wanted.counter))
-
-
 @pytest.mark.long
 def test_a_leader_that_stood_still_changes_nothing(stage: Stage, pull_secrets: dict[str, str]) -> None:
     plane = stage.plane
@@ -393,7 +369,7 @@ def test_a_leader_that_stood_still_changes_nothing(stage: Stage, pull_secrets: d
     name = plane.leader()
     old = next(one for one in plane.servers if one.name == name)
     new = next(one for one in plane.servers if one is not old)
-    with Versions(stage) as versions:
+    with Sampler(lambda: stage.record.status.desired_state, 0.1) as sampler:
         old.pause()
         try:
             until(lambda: plane.leader() == new.name, 30)
@@ -408,8 +384,9 @@ def test_a_leader_that_stood_still_changes_nothing(stage: Stage, pull_secrets: d
         until(lambda: applied_by(stage, new) and not stage.is_there("pull-1"), 40)
         assert stage.is_there("pull-0")
     assert stamps(old) == stamped, "the old one gave a version"
-    assert versions.seen == sorted(versions.seen), "versions only grow"
-    assert versions.seen[-1][0] > versions.seen[0][0], "the new leader's epoch is another"
+    versions = [(wanted.epoch, wanted.counter) for wanted in sampler.seen if wanted is not None]
+    assert versions == sorted(versions), "versions only grow"
+    assert versions[-1][0] > versions[0][0], "the new leader's epoch is another"
     until(lambda: plane.door(old.url).get("/version").status == 200, 30)
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -16,27 +15,7 @@ from tests.e2e.conftest import until
 from tests.support.door import Door
 from tests.support.instance import Instance
 from tests.support.kubectl import Kubectl
-
-
-def exchange(door: Door, *parts: bytes, pause: float = 0.0) -> bytes:
-    """Sends bytes as they are and returns everything up to the server's close."""
-    received = b""
-    with door.socket() as stream:
-        stream.settimeout(10)
-        for part in parts:
-            stream.sendall(part)
-            time.sleep(pause)
-        while data := stream.recv(65536):
-            received += data
-    return received
-
-
-def head(door: Door, request: str, *lines: str, close: bool = True) -> bytes:
-    credentials = [f"{name}: {value}" for name, value in door.headers().items()]
-    ending = ["Connection: close"] if close else []
-    return "\r\n".join(
-        [f"{request} HTTP/1.1", f"Host: {door.host}", *credentials, *lines, *ending, "", ""]
-    ).encode()
+from tests.support.raw_client import exchange, head
 
 
 def test_100_continue(through: Door, namespace: str) -> None:

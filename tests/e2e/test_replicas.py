@@ -13,7 +13,6 @@ import json
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from tests.support.hosted import drop_state
 from tests.support.kubectl import Kubectl
 from tests.support.not_run import not_run
 from tests.support.replicas import NAMESPACE, Plane, Server, haproxy
+from tests.support.sampler import Sampler
 
 FORWARDED = "outrider_gateway_forwarded_requests_total"
 TAKEN = "outrider_gateway_peer_answers_total"
@@ -335,27 +335,14 @@ def test_a_client_cannot_play_a_peer(plane: Plane, one_sided: tuple[Server, Serv
 # death
 
 
-class Sampler:
-    """Reads `status.connected` over and over, in a thread."""
+def connected(plane: Plane) -> Sampler[bool]:
+    """Reads `status.connected` over and over."""
 
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.seen: list[bool] = []
+    def read() -> bool:
+        cluster = plane.managed(lambda client: client.get(CLUSTERS, plane.cluster["id"]))
+        return cluster.status.connected
 
-    def __enter__(self) -> Sampler:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.2):
-            cluster = self._plane.managed(lambda client: client.get(CLUSTERS, self._plane.cluster["id"]))
-            self.seen.append(cluster.status.connected)
+    return Sampler(read, 0.2)
 
 
 def reconciled(plane: Plane, name: str) -> bool:
@@ -380,7 +367,7 @@ def test_the_only_holder_of_a_tunnel_dies(plane: Plane, one_sided: tuple[Server,
     holder, other = one_sided
     door, balanced = plane.door(other.url), plane.door(plane.balancer.url)
     assert answers(door)
-    with Sampler(plane) as sampler:
+    with connected(plane) as sampler:
         holder.kill()
         killed = time.monotonic()
         until(lambda: answers(balanced), 2.0, "no new request succeeded within 2 s")
@@ -401,7 +388,7 @@ def test_a_replica_dies(round_robin: Plane, victim: str, new_kubectl: Path, home
     survivor = at(plane, living.url, new_kubectl, home)
     balanced = plane.door(plane.balancer.url)
     watching = ("get", "configmaps", "--watch", "--namespace=default")
-    with survivor.background(*watching) as unharmed, Sampler(plane) as sampler:
+    with survivor.background(*watching) as unharmed, connected(plane) as sampler:
         unharmed.line("kube-root-ca.crt")
         with at(plane, dying.url, new_kubectl, home).background(*watching) as doomed:
             doomed.line("kube-root-ca.crt")

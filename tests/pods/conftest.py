@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,30 +49,6 @@ def node(
     running = RunningNode(tmp_path_factory.mktemp("node"), kube_binary, loaded)
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home folder of whoever runs kubectl."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="session")
-def new_kubectl() -> Path:
-    """The newest kubectl, of the virtual environment: it speaks WebSocket."""
-    program = Path(sys.executable).with_name("kubectl")
-    if not program.exists():
-        not_run("the virtual environment has no kubectl; run `make setup`")
-    return program
-
-
-@pytest.fixture(scope="session")
-def old_kubectl() -> Path:
-    """A kubectl of 2020: it speaks SPDY only."""
-    program = checkout().old_kubectl
-    if not program.exists():
-        not_run("no old kubectl; `make setup` takes it from Debian's package kubernetes-client")
-    return program
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,9 @@ from tests.e2e.conftest import (  # noqa: F401  fixtures
     door,
     drop,
     first,
-    home,
     management,
     modern,
     namespace,
-    new_kubectl,
     second,
     straight,
     through,
@@ -67,12 +65,12 @@ def administrator(instance: Instance) -> Door:
 
 
 @pytest.fixture(scope="session")
-def alice(instance: Instance, administrator: Door, new_kubectl: Path, home: Path) -> Iterator[Person]:  # noqa: F811
+def alice(instance: Instance, administrator: Door, new_kubectl: Path, home: Path) -> Iterator[Person]:
     """Somebody who sees the first cluster, has no rights in it, and sees nothing else."""
     people = People(administrator)
     one = people()
-    management = Kubectl(new_kubectl, instance.ready["admin_kubeconfig"], home)  # noqa: F811
-    let_see(management, one.name, instance.ready["clusters"][0]["id"])
+    kubectl = Kubectl(new_kubectl, instance.ready["admin_kubeconfig"], home)
+    let_see(kubectl, one.name, instance.ready["clusters"][0]["id"])
     yield one
     people.drop()
 

@@ -13,7 +13,6 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from outrider.apis.install import install
 from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.delivery.applier import StateApplier
 from outrider.delivery.assembly import Contribution
@@ -182,18 +181,8 @@ class Stage:
 Make = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def management(api_server: EmbeddedCluster) -> None:
-    async def once() -> None:
-        transport = HttpTransport(api_server.access)
-        await install(Client(transport))
-        await transport.close()
-
-    asyncio.run(once())
-
-
 @pytest.fixture
-async def stage(management: None, admin: Client, second_api_server: EmbeddedCluster) -> AsyncIterator[Stage]:
+async def stage(crds: None, admin: Client, second_api_server: EmbeddedCluster) -> AsyncIterator[Stage]:
     transport = HttpTransport(second_api_server.access, max_connections=8)
     downstream = Client(transport, field_manager=MANAGER, max_retries=2)
     await downstream.apply(NAMESPACES, {"metadata": {"name": NAMESPACE}})

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 
-from outrider.apis.install import install
 from outrider.apis.views.view import Context, View
 from outrider.facade.app import build_app
 from outrider.facade.reach import ClusterReach
@@ -29,9 +28,7 @@ from outrider.features.rbac.views import role_views
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from outrider.kube.client import Client
-from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.identity import Identity
-from outrider.kube.transport import HttpTransport
 from outrider.link.messages import Claim
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
@@ -199,16 +196,6 @@ async def running(client: Client, **environ: str) -> AsyncIterator[Plane]:
         await asyncio.gather(task, return_exceptions=True)
         plane.auth.close()
         await plane.reach.close()
-
-
-@pytest.fixture(scope="session")
-def crds(api_server: EmbeddedCluster) -> None:
-    async def once() -> None:
-        transport = HttpTransport(api_server.access)
-        await install(Client(transport))
-        await transport.close()
-
-    asyncio.run(once())
 
 
 @pytest.fixture
