@@ -10,15 +10,17 @@ from typing import Final
 
 import msgspec
 
-from outrider.delivery.drift import ProjectNamespaces
 from outrider.delivery.enforcer import Enforcer
 from outrider.delivery.entries import LAST_RANK
 from outrider.delivery.errors import DeliveryError, LedgerLost
 from outrider.delivery.holding import Holding
+from outrider.delivery.instances import shares_of
 from outrider.delivery.ledger import Kept, Ledger
+from outrider.delivery.moves import Mover, moves_of
 from outrider.delivery.parts import PartError, missing
 from outrider.delivery.plan import Verdict, judge
 from outrider.delivery.presence import MANAGER
+from outrider.delivery.spaces import ProjectNamespaces
 from outrider.delivery.tracking import summarise
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import cancel_and_wait
@@ -90,10 +92,12 @@ class StateApplier:
             manager=self._manager,
             news=self._news.set,
             late=self._wake.set,
-            uid_of=lambda name: self._namespaces.uids.get(name, ""),
+            uid_of=self._namespaces.uid_of,
             workers=self._workers,
             watch_seconds=self._watch_seconds,
         )
+        self._mover = Mover(self._client, self._news.set, retry=self._retry)
+        self._moves_known = False
         self._offered: tuple[StateHead, Mapping[str, bytes]] | None = None
         self._trouble = ""
         self.active = False
@@ -163,7 +167,7 @@ class StateApplier:
     async def _serve(self) -> None:
         tasks = [
             asyncio.create_task(run(), name=f"desired state: {run.__name__}")
-            for run in (self._conduct, self._enforcer.run, self._tell, self._resync)
+            for run in (self._conduct, self._enforcer.run, self._mover.run, self._tell, self._resync)
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -216,7 +220,7 @@ class StateApplier:
     async def _take_over(self, head: StateHead, parts: Mapping[str, bytes]) -> None:
         if judge(head, self.kept) in (Verdict.NEW, Verdict.SAME):
             try:
-                await self._holding.take_over(head, parts, self._namespaces.projects)
+                await self._holding.take_over(head, parts, self._namespaces.spaces)
                 log.info("desired state %d.%d: %d objects", *head.version, len(self._holding.index.plain))
             except PartError as error:
                 log.error("desired state %d.%d: %s", *head.version, error)  # noqa: TRY400
@@ -228,12 +232,16 @@ class StateApplier:
     async def _follow_namespaces(self) -> None:
         if not self._holding.index.templates:
             await self._namespaces.close()
+            self._moves_known = False
+            self._mover.want(())
         else:
             self._namespaces.start()
             if not self._namespaces.synced:
                 return
-        if await self._holding.instantiate(self._namespaces.projects):
+        if await self._holding.instantiate(self._namespaces.spaces) or not self._moves_known:
+            self._moves_known = True
             self._news.set()
+        self._mover.want(moves_of(self._holding.index.templates.values(), self._namespaces.spaces))
 
     async def _resync(self) -> None:
         """Applies everything again now and then, and puts back what was taken out of the ledger."""
@@ -273,6 +281,8 @@ class StateApplier:
         summary = summarise(
             holding.wanted(), enforcer.tracks, enforcer.leaving, [one for one in problems if one[1]]
         )
+        known = self._moves_known or not holding.index.templates
+        summary.add_moves(self._mover.outcome, known=known)
         return StateReport(
             epoch=self.kept.epoch,
             counter=self.kept.counter,
@@ -284,6 +294,7 @@ class StateApplier:
             pruned=enforcer.pruned,
             failures=summary.failures,
             owners=summary.owners,
+            shares=shares_of(holding.index.templates, holding.made),
             image=self._image,
             version=self._version,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from outrider.delivery.entries import LABEL, Ref
@@ -104,77 +104,3 @@ class _Sink:
 
     def _ref(self, key: ObjectKey) -> Ref:
         return Ref(self._kind.group, self._kind.kind, key.namespace, key.name)
-
-
-class ProjectNamespaces:
-    """Follows the namespaces and which project each belongs to, while templates need it."""
-
-    PROJECT = "field.cattle.io/projectId"
-
-    def __init__(self, client: Client, changed: Callable[[], None], *, watch_seconds: float = 300.0) -> None:
-        self._client = client
-        self._changed = changed
-        self._watch_seconds = watch_seconds
-        self._task: asyncio.Task[None] | None = None
-        self.synced = False
-        self.projects: dict[str, str] = {}
-        self.uids: dict[str, str] = {}
-
-    def start(self) -> None:
-        """Follow, if that is not done yet."""
-        if self._task is not None:
-            return
-        kind = Kind(
-            group="",
-            version="v1",
-            plural="namespaces",
-            kind="Namespace",
-            namespaced=False,
-            type=Presence,
-            metadata_only=True,
-        )
-        follower = Follower(
-            self._client,
-            kind,
-            self,
-            sleep=asyncio.sleep,
-            backoff=Backoff(0.2, 30.0),
-            watch_seconds=self._watch_seconds,
-        )
-        self._task = asyncio.create_task(follower.run(), name="namespaces of projects")
-
-    async def close(self) -> None:
-        """Follow no longer."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-        self._task = None
-        self.synced = False
-        self.projects, self.uids = {}, {}
-
-    def put(self, key: ObjectKey, obj: Presence) -> None:
-        """A namespace is like this; one that is being deleted belongs to no project any more."""
-        project = "" if obj.metadata.deletion_timestamp else obj.metadata.annotations.get(self.PROJECT, "")
-        self._set(key.name, project, obj.metadata.uid)
-
-    def remove(self, key: ObjectKey) -> None:
-        """A namespace is gone."""
-        self._set(key.name, "", "")
-
-    def retain(self, keys: set[ObjectKey]) -> None:
-        """All namespaces are known."""
-        for name in self.projects.keys() - {key.name for key in keys}:
-            self._set(name, "", "")
-        if not self.synced:
-            self.synced = True
-            self._changed()
-
-    def _set(self, name: str, project: str, uid: str) -> None:
-        if (self.projects.get(name, ""), self.uids.get(name, "")) == (project, uid if project else ""):
-            return
-        if project:
-            self.projects[name], self.uids[name] = project, uid
-        else:
-            self.projects.pop(name, None)
-            self.uids.pop(name, None)
-        if self.synced:
-            self._changed()

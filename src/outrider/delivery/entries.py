@@ -10,11 +10,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from outrider.delivery.presence import DIGEST
+from outrider.delivery.shares import Given, Share, placed
 
 LABEL: Final = "outrider.cattle.io/delivered"
 """On every object that a desired state brought; the watches for drift select by it."""
 
-CAPABILITIES: Final = frozenset({"release", "project", "expects"})
+CAPABILITIES: Final = frozenset({"release", "project", "expects", "share", "members"})
 """What an entry may require of whoever applies it."""
 
 _FIRST: Final = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
@@ -55,6 +56,11 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
         expects: `EXISTING` adds to an object that somebody else made, and never makes one; `UNCLAIMED` leaves an
             object of that name alone that delivery did not make. Either is a failure where it is otherwise.
             Needs capability ``expects``.
+        share: of a template: amounts that differ by namespace. Needs capability ``share``.
+        joining: of a template: names of namespaces that are put into the project when they are in none.
+        leaving: of a template: the project is no more. Its namespaces leave it; those that were made through the
+            management plane are deleted. Neither this nor `joining` makes anything of the object; both need
+            capability ``members``.
         requires: what the applier must be able to do; one that cannot reports a failure for this entry and
             leaves the object alone.
     """
@@ -64,6 +70,9 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
     project: str = ""
     release: bool = False
     expects: str = ""
+    share: Share | None = None
+    joining: tuple[str, ...] = ()
+    leaving: bool = False
     requires: tuple[str, ...] = ()
 
     @property
@@ -138,8 +147,11 @@ def delivered(entry: Entry) -> dict[str, Any]:
     return {**entry.object, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 
-def instance(template: Entry, namespace: str) -> Entry:
-    """What a template makes in a namespace, or of the namespace."""
+def instance(template: Entry, namespace: str, given: Given | None = None) -> Entry:
+    """What a template makes in a namespace, or of the namespace; `given` is the namespace's share."""
+    if template.share is not None and given is not None:
+        obj = placed(template.object, template.share, given, template.project)
+        template = msgspec.structs.replace(template, object=obj, share=None)
     metadata = template.object["metadata"]
     ref = template.ref
     if ref.rank == 0:

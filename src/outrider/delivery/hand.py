@@ -19,7 +19,11 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 # A binding's role cannot be changed, and nothing is lost by making it anew
 _REPLACEABLE: Final = {(_RBAC, "RoleBinding"), (_RBAC, "ClusterRoleBinding")}
 # The agent lives in one of them and keeps its memory there; a cluster cannot live without the others
-_KEPT_NAMESPACES: Final = {"cattle-system", "default", "kube-system", "kube-public", "kube-node-lease"}
+KEPT_NAMESPACES: Final = frozenset(
+    {"cattle-system", "default", "kube-system", "kube-public", "kube-node-lease"}
+)
+"""Namespaces that are never deleted."""
+
 _LONGEST: Final = 400
 
 
@@ -81,7 +85,7 @@ class Hand:
         if LABEL not in found.metadata.labels and not mark(found, self._manager):
             log.info("%s %s is no longer ours; it stays", ref.kind, ref.name)
             return
-        if extra.release or (ref.rank == 0 and ref.name in _KEPT_NAMESPACES):
+        if extra.release or (ref.rank == 0 and ref.name in KEPT_NAMESPACES):
             await self._release(kind, ref, found)
         elif not found.metadata.deletion_timestamp:
             await self._delete(kind, ref, found)
@@ -111,5 +115,10 @@ def words(ref: Ref, error: Exception) -> str:
     """An error for a report; an API server may quote what it refuses, and that must be no secret."""
     if ref.kind == "Secret" and isinstance(error, ApiError):
         return f"the API server answered {error.code} {error.reason}"
+    return words_of(error)
+
+
+def words_of(error: Exception) -> str:
+    """An error that quotes nothing secret, for a report."""
     text = str(error) if isinstance(error, (KubeError, ValueError)) else "an internal error; see the log"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from outrider.delivery.entries import Entry, Ref, instance
+from outrider.delivery.entries import Entry, Ref
 from outrider.delivery.index import (
     EMPTY,
     Extra,
@@ -18,11 +18,12 @@ from outrider.delivery.index import (
     extras_of,
     extras_to_items,
     index_of,
-    instances,
 )
+from outrider.delivery.instances import NOTHING, instances
 from outrider.delivery.ledger import Kept, Ledger
 from outrider.delivery.parts import PartError, compress, expand, missing, pack
 from outrider.delivery.plan import Inventory, switch, with_instances
+from outrider.delivery.spaces import Space
 from outrider.tunnel.reports import StateHead
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Holding:
         self.kept = Kept()
         self.parts: dict[str, bytes] = {}
         self.index: Index = EMPTY
-        self.made: dict[Ref, Want] = {}
+        self.made = NOTHING
         self.inventory = Inventory({}, {})
         self.refusal = ""
 
@@ -50,12 +51,12 @@ class Holding:
 
     def want(self, ref: Ref) -> Want | None:
         """What is wanted of an object; None: it should not be there."""
-        return self.index.plain.get(ref) or self.made.get(ref)
+        return self.index.plain.get(ref) or self.made.wants.get(ref)
 
     def wanted(self) -> Iterator[tuple[Ref, Want]]:
         """All that is wanted."""
         yield from self.index.plain.items()
-        for ref, want in self.made.items():
+        for ref, want in self.made.wants.items():
             if ref not in self.index.plain:
                 yield ref, want
 
@@ -73,7 +74,8 @@ class Holding:
     def entry(self, ref: Ref, want: Want) -> Entry:
         """The whole entry of a want. Raises PartError."""
         if want.template:
-            return instance(self.index.templates[want.template], ref.namespace or ref.name)
+            template = self.index.templates[want.template]
+            return self.made.entry(template, want.template, ref.namespace or ref.name)
         return self._shelf.entry(want)
 
     # changes
@@ -93,7 +95,7 @@ class Holding:
         self._shelf = Shelf(self.kept.parts, self.parts)
 
     async def take_over(
-        self, head: StateHead, offered: Mapping[str, bytes], projects: Mapping[str, str]
+        self, head: StateHead, offered: Mapping[str, bytes], spaces: Mapping[str, Space]
     ) -> None:
         """Put a set in the place of the present one. Raises PartError, LedgerLost, KubeError."""
         parts = {**self.parts, **offered}
@@ -101,8 +103,8 @@ class Holding:
             raise PartError(f"{len(lacking)} parts are missing")
         index = index_of(head.parts, parts)
         plan = switch(self.index, index, self.inventory, complete=head.complete)
-        made = instances(index.templates, projects)
-        extra = with_instances(plan.inventory.extra, made, index.plain)
+        made = instances(index.templates, spaces, self.made.held(self.index.templates))
+        extra = with_instances(plan.inventory.extra, made.wants, index.plain)
         kept = Kept(
             epoch=head.epoch, counter=head.counter, hash=head.hash, complete=head.complete, parts=head.parts
         )
@@ -110,13 +112,13 @@ class Holding:
         self.index, self.made, self.refusal = index, made, plan.refusal
         self._shelf = Shelf(self.kept.parts, self.parts)
 
-    async def instantiate(self, projects: Mapping[str, str]) -> bool:
-        """Follow the namespaces' projects; returns whether anything else is wanted now."""
-        made = instances(self.index.templates, projects)
+    async def instantiate(self, spaces: Mapping[str, Space]) -> bool:
+        """Follow the namespaces; returns whether anything else is wanted now."""
+        made = instances(self.index.templates, spaces, self.made.held(self.index.templates))
         if made == self.made:
             return False
-        extra = with_instances(self.inventory.extra, made, self.index.plain)
-        held = {ref: one for ref, one in self.inventory.held.items() if ref not in made}
+        extra = with_instances(self.inventory.extra, made.wants, self.index.plain)
+        held = {ref: one for ref, one in self.inventory.held.items() if ref not in made.wants}
         await self._keep(self.kept, Inventory(extra, held), self.parts)
         self.made = made
         return True
@@ -127,7 +129,7 @@ class Holding:
         extra: dict[Ref, Extra] = {
             ref: one
             for ref, one in self.inventory.extra.items()
-            if ref not in self.index.plain and not (ref in left and ref not in self.made)
+            if ref not in self.index.plain and not (ref in left and ref not in self.made.wants)
         }
         await self._keep(self.kept, Inventory(extra, self.inventory.held), self.parts)
 

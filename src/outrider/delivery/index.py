@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from outrider.delivery.entries import CAPABILITIES, Entry, EntryError, Ref, digest_of, instance, key_of
+from outrider.delivery.entries import CAPABILITIES, Entry, EntryError, Ref, digest_of, key_of
 from outrider.delivery.parts import Groups, PartError, entries_of, join
 
 _raws: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -57,21 +57,7 @@ def index_of(groups: Groups, parts: Mapping[str, bytes]) -> Index:
             if entry.project:
                 found.templates[key_of(entry)] = entry
             else:
-                found.plain[ref] = _want(entry, leaf=leaf, place=place)
-    return found
-
-
-def instances(templates: Mapping[str, Entry], projects: Mapping[str, str]) -> dict[Ref, Want]:
-    """What the templates make of the namespaces; `projects` is the project of each."""
-    by_project: dict[str, list[str]] = {}
-    for namespace, project in projects.items():
-        by_project.setdefault(project, []).append(namespace)
-    found: dict[Ref, Want] = {}
-    for key in sorted(templates):
-        template = templates[key]
-        for namespace in by_project.get(template.project, ()):
-            made = instance(template, namespace)
-            found.setdefault(made.ref, _want(made, template=key))
+                found.plain[ref] = want_of(entry, leaf=leaf, place=place)
     return found
 
 
@@ -95,7 +81,8 @@ class Shelf:
         return _entry.decode(self._entries[want.place])
 
 
-def _want(entry: Entry, *, leaf: int = -1, place: int = -1, template: str = "") -> Want:
+def want_of(entry: Entry, *, leaf: int = -1, place: int = -1, template: str = "") -> Want:
+    """What an entry that stands there, or was made from that template, wants."""
     lacking = sorted(set(entry.requires) - CAPABILITIES)
     return Want(
         owner=entry.owner,

@@ -7,6 +7,7 @@ from typing import Final
 
 from outrider.delivery.entries import Ref
 from outrider.delivery.index import Want
+from outrider.delivery.moves import Move
 from outrider.tunnel.reports import Failure, OwnerState
 
 MAX_FAILURES: Final = 50
@@ -80,6 +81,15 @@ class Summary:
         self._messages.setdefault(owner, named)
         if len(self.failures) < MAX_FAILURES:
             self.failures.append(failure)
+
+    def add_moves(self, outcome: Mapping[Move, str], *, known: bool) -> None:
+        """Count moves of namespaces, with why they failed; until the namespaces are `known`, more may come."""
+        self.pending += not known
+        for move, message in outcome.items():
+            self.pending += not message
+            if message:
+                failure = Failure(api_version="v1", kind="Namespace", name=move.namespace, message=message)
+                self.fail(move.owner, failure)
 
     @property
     def owners(self) -> list[OwnerState]:

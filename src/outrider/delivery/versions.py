@@ -9,11 +9,14 @@ from outrider.apis.management.cluster_status import (
     ClusterStatus,
     DesiredStateStatus,
     OwnerStateStatus,
+    ShareStatus,
 )
 from outrider.tunnel.reports import Failure, StateReport
 
 _MAX_FAILURES: Final = 10
 _LONGEST: Final = 300
+_MAX_SHARES: Final = 1000
+_MAX_AMOUNTS: Final = 20
 _LONGEST_IMAGE: Final = 512
 _LAST_EPOCH: Final = 1 << 53
 """What a JSON number holds exactly; an agent that claims more is not believed."""
@@ -72,6 +75,7 @@ def content(status: AppliedStateStatus) -> tuple[object, ...]:
         status.failed,
         status.failures,
         status.owners,
+        status.shares,
         status.agent_image,
         status.agent_version,
     )
@@ -93,6 +97,14 @@ def applied_status(report: StateReport) -> AppliedStateStatus:
                 name=one.name[:63], applied=one.applied, failed=one.failed, message=one.message[:_LONGEST]
             )
             for one in {owner.name: owner for owner in report.owners[:50]}.values()
+        ],
+        shares=[
+            ShareStatus(
+                project=one.project[:127],
+                used={name[:63]: text[:63] for name, text in list(one.used.items())[:_MAX_AMOUNTS]},
+                refused=[name[:63] for name in one.refused[:_MAX_FAILURES]],
+            )
+            for one in report.shares[:_MAX_SHARES]
         ],
         agent_image=report.image[:_LONGEST_IMAGE],
         agent_version=report.version[:63],

@@ -166,6 +166,14 @@ class OwnerState(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=Tru
     message: str = ""
 
 
+class ShareState(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """What the namespaces of a project were given of what it has (quantities by name), and some that were refused."""
+
+    project: str
+    used: dict[str, str] = {}
+    refused: list[str] = []
+
+
 class StateHello(
     msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True, tag="stateHello"
 ):
@@ -198,6 +206,7 @@ class StateReport(
         pending: objects that were not tried yet.
         failures: some of what failed.
         owners: the same by feature.
+        shares: what was given of each project's totals.
         image, version: of the agent that applies; no image: it was not started by its Deployment.
     """
 
@@ -212,6 +221,7 @@ class StateReport(
     pruned: int = 0
     failures: list[Failure] = []
     owners: list[OwnerState] = []
+    shares: list[ShareState] = []
     image: str = ""
     version: str = ""
 

@@ -7,10 +7,12 @@ import pytest
 from outrider.delivery.assembly import assemble
 from outrider.delivery.entries import Entry, EntryError, Ref, canonical, ref_of
 from outrider.delivery.errors import TooLarge
-from outrider.delivery.index import EMPTY, Extra, Index, extras_of, extras_to_items, index_of, instances
+from outrider.delivery.index import EMPTY, Extra, Index, extras_of, extras_to_items, index_of
+from outrider.delivery.instances import instances
 from outrider.delivery.ledger import Kept
 from outrider.delivery.parts import MAX_PARTS, compress, hash_of, pack
 from outrider.delivery.plan import Inventory, Verdict, judge, switch
+from outrider.delivery.spaces import Space
 from outrider.tunnel.reports import StateHead
 
 
@@ -29,6 +31,7 @@ def plain(*names: str) -> Index:
 
 
 NOTHING = Inventory({}, {})
+SPACES = {"one": Space("c:p"), "two": Space("c:q")}
 
 
 def test_a_head_of_too_many_parts_is_refused() -> None:
@@ -75,7 +78,7 @@ def test_an_empty_set_holds_even_a_single_object() -> None:
 def test_what_templates_made_is_held_with_them() -> None:
     template = Entry(owner="o", object=config("t", ""), project="c:p")
     old = index(template)
-    made = {ref: Extra("v1", release=False) for ref in instances(old.templates, {"one": "c:p", "two": "c:q"})}
+    made = {ref: Extra("v1", release=False) for ref in instances(old.templates, SPACES).wants}
     assert [ref.namespace for ref in made] == ["one"]
     refused = switch(old, EMPTY, Inventory(made, {}), complete=False)
     assert refused.inventory.held == made

@@ -71,6 +71,14 @@ class OwnerStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaul
     message: Annotated[str, prop("The first failure.")] = ""
 
 
+class ShareStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """What the namespaces of a project have of its quota."""
+
+    project: Annotated[str, prop("The project, as cluster:project.")] = ""
+    used: Annotated[dict[str, str], prop("Quantities by resource, such as limitsCpu.")] = {}
+    refused: Annotated[list[str], prop("Some namespaces that asked for more than is left.")] = []
+
+
 class AppliedStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """What the cluster's agent reported of the desired state last."""
 
@@ -83,6 +91,7 @@ class AppliedStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defa
     failed: Annotated[int, prop("Objects that are not.")] = 0
     failures: Annotated[list[str], prop("The first ten failures.")] = []
     owners: Annotated[list[OwnerStateStatus], prop("The same by feature.")] = []
+    shares: Annotated[list[ShareStatus], prop("What the namespaces of each project have of its quota.")] = []
     agent_image: Annotated[
         str, prop("Image of the agent that applied it. Empty: one that was not started by its Deployment.")
     ] = ""
