@@ -40,6 +40,8 @@ from outrider.facade.websocket import WebSocketProtocol
 from outrider.features.auth import setup as auth
 from outrider.features.auth.settings import BODY_LIMIT
 from outrider.features.clusters import setup as clusters
+from outrider.features.clusters.config import ClustersConfig
+from outrider.features.clusters.informers import cluster_informer
 from outrider.features.rbac import setup as rbac
 from outrider.features.rbac.builtin import install_builtin_roles
 from outrider.features.rbac.views import role_views
@@ -90,7 +92,7 @@ class Control:
         )
         self._manager = manager = Manager(elector=self._elector, clock=clock)
         self._doorkeeper = Doorkeeper(client, access, config.folder)
-        self._copies = copies = clusters.cluster_informer(client)
+        self._copies = copies = cluster_informer(client)
         self._auth = auth.build(
             client,
             manager,
@@ -111,7 +113,7 @@ class Control:
             manager,
             copies,
             clock,
-            config=clusters.ClustersConfig(
+            config=ClustersConfig(
                 replica=config.replica,
                 embedded=config.embedded,
                 environ=config.environ,

@@ -20,7 +20,9 @@ from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.facade.norman import HANDLERS
 from outrider.facade.reach import ClusterReach
-from outrider.features.clusters.setup import ClustersConfig, ClustersFeature, build, cluster_informer
+from outrider.features.clusters.config import ClustersConfig
+from outrider.features.clusters.informers import cluster_informer
+from outrider.features.clusters.setup import ClustersFeature, build
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import SECRETS
 from outrider.kube.client import Client

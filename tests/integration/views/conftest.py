@@ -24,6 +24,8 @@ from outrider.facade.v3.workloads import workload_view
 from outrider.features.auth import setup as auth
 from outrider.features.auth.passwords import Cost
 from outrider.features.clusters import setup as clusters
+from outrider.features.clusters.config import ClustersConfig
+from outrider.features.clusters.informers import cluster_informer
 from outrider.features.rbac.views import role_views
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
@@ -117,7 +119,7 @@ class Plane:
 
     def __init__(self, client: Client, manager: Manager, environ: dict[str, str]) -> None:
         clock = SystemClock()
-        copies = clusters.cluster_informer(client)
+        copies = cluster_informer(client)
         self.client = client
         self.auth = auth.build(
             client,
@@ -137,7 +139,7 @@ class Plane:
             manager,
             copies,
             clock,
-            config=clusters.ClustersConfig(
+            config=ClustersConfig(
                 replica=f"r-{uuid4().hex[:8]}", settle=0.0, local_interval=0.3, environ=environ
             ),
             mint_token=mint,
