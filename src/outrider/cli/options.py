@@ -11,6 +11,7 @@ import click
 
 from outrider.cli.audit_options import audit_log
 from outrider.gateway.config import Address, ConnectionLimits
+from outrider.server.api_target import Target, named_service
 
 if TYPE_CHECKING:
     from outrider.server.config import ServingConfig
@@ -31,6 +32,19 @@ class AddressType(click.ParamType[tuple[str, int]]):
         if not separator or not port.isdigit() or int(port) > 65535:
             self.fail(f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:8443 or [::1]:0", param, ctx)
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  an empty host asks for all interfaces
+
+
+class ServiceType(click.ParamType[Target]):
+    """A Service and its port: NAMESPACE/NAME:PORT."""
+
+    name = "service"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Target:
+        """Splits and checks."""
+        try:
+            return value if isinstance(value, Target) else named_service(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class NetworkType(click.ParamType[str]):

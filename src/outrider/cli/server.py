@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from outrider.cli.audit_options import take_audit_options
-from outrider.cli.options import AddressType, addresses, connection_limits, front_door, serving
+from outrider.cli.options import AddressType, ServiceType, addresses, connection_limits, front_door, serving
+from outrider.server.api_target import ApiDoorConfig, Target
 
 
 @click.command()
@@ -44,6 +45,20 @@ from outrider.cli.options import AddressType, addresses, connection_limits, fron
     "--listen address or, when that is every address, at the pod's or the machine's own.",
 )
 @click.option(
+    "--api-address",
+    type=AddressType(),
+    envvar="OUTRIDER_API_ADDRESS",
+    help="HOST:PORT at which the management cluster's API server calls this server, for admission and for its "
+    "aggregated API. By default a free port, at an address chosen as for --peer-address.",
+)
+@click.option(
+    "--api-service",
+    type=ServiceType(),
+    envvar="OUTRIDER_API_SERVICE",
+    metavar="NAMESPACE/NAME:PORT",
+    help="A Service that leads to --api-address of every replica. Without it, one of ours leads to the leader's.",
+)
+@click.option(
     "--lease-seconds",
     type=click.FloatRange(2.0, 300.0),
     envvar="OUTRIDER_LEASE_SECONDS",
@@ -67,10 +82,13 @@ def server(
 
     folder = data.absolute()
     listen = addresses(options["listen"] or (("0.0.0.0", 8443),), options["listen_http"])  # noqa: S104
+    api = _api_door(
+        _reach("--api-address", options["api_address"], listen[0].host, kubeconfig), options["api_service"]
+    )
     config = ReplicaConfig(
         folder=folder,
         listen=listen,
-        peer=_peer(peer_address, listen[0].host, kubeconfig),
+        peer=_reach("--peer-address", peer_address, listen[0].host, kubeconfig),
         silence=options["tunnel_silence"],
         trusted_proxies=options["trusted_proxies"],
         connections=connection_limits(options),
@@ -81,6 +99,7 @@ def server(
             replica=replica,
             default_url=options["server_url"],
             lease_seconds=lease_seconds,
+            api_door=api,
             removal_patience=options["removal_patience"],
             serving=serving(options),
             environ=settings_of(),
@@ -89,7 +108,16 @@ def server(
     raise SystemExit(asyncio.run(_run(config)))
 
 
-def _peer(given: tuple[str, int] | None, front: str, config: Path | None) -> Any:
+def _api_door(place: Any, service: Target | None) -> ApiDoorConfig:
+    if service is None and ":" in place.host:
+        raise click.UsageError(
+            f"the API server cannot be led to {place.host}: a Service of type ExternalName takes no IPv6 address; "
+            "name one of your own with --api-service, or another address with --api-address"
+        )
+    return ApiDoorConfig(listen=place.listen, port=place.port, host=place.host, service=service)
+
+
+def _reach(option: str, given: tuple[str, int] | None, front: str, config: Path | None) -> Any:
     from outrider.kube import kubeconfig
     from outrider.kube.kubeconfig import KubeconfigError
     from outrider.server.reach import peer_address, source_address
@@ -102,7 +130,7 @@ def _peer(given: tuple[str, int] | None, front: str, config: Path | None) -> Any
         return peer_address(given, front, pod_ip=os.environ.get("POD_IP", ""), source=source)
     except (KubeconfigError, OSError, ValueError) as error:
         raise click.UsageError(
-            f"cannot tell at which address other replicas reach this one ({error}); name it with --peer-address"
+            f"cannot tell at which address this server can be reached ({error}); name it with {option}"
         ) from None
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from outrider.server.api_target import ApiDoorConfig
+
 
 class ServingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The front door's certificate: three files, or none for one of our own. `hosts` go into the latter."""
@@ -35,6 +37,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool = False
     ready_file: str = ""
     serving: ServingConfig = ServingConfig()
+    api_door: ApiDoorConfig = ApiDoorConfig()
     environ: dict[str, str] = {}
     material_interval: float = 5.0
     usage_interval: float = 60.0

@@ -1,17 +1,15 @@
 """The control process: façades, sign-in and controllers, composed. `python -m outrider.server.control CONFIG.json`.
 
-Start order (architecture, decision 1): CRDs → listen → built-ins → controllers. The façade answers once
+Start order (architecture, decision 1): CRDs → listen → webhook → built-ins → controllers. The façade answers once
 the local copies are synced; the ready file appears when the first administrator exists, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,17 +51,19 @@ from outrider.kube.client import Client
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
-from outrider.link.endpoint import serve
+from outrider.link.endpoint import Listener, serve
 from outrider.link.messages import Claim, Serve
 from outrider.runtime.leader import Durations, LeaderElector
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
+from outrider.server.api_door import ApiDoor
 from outrider.server.config import ControlConfig
 from outrider.server.delivery import DeliveringTunnels, Delivery
 from outrider.server.doorkeeper import Doorkeeper
 from outrider.server.peers import PeerAuthority, PeerDirectory
 from outrider.server.serving import Material, OwnAuthority, ServingFiles
 from outrider.server.switchboard import Outlet, Switchboard
+from outrider.server.web import QuietServer
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ class Control:
             send=outlet.send,
         )
         manager.add_task("peers", peers.run)
+        self._door = ApiDoor(client, config.api_door, [], clock)
         self._switchboard = Switchboard(
             outlet,
             verdicts=self._auth.link,
@@ -173,11 +174,13 @@ class Control:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set. Raises KubeError when the management cluster cannot be used."""
-        await self._prepare()
-        link = await serve(self._config.link_socket, self._switchboard.converse)
-        server = self._web_server()
+        link: Listener | None = None
         try:
             async with TaskSupervisor() as tasks:
+                await self._open_door(tasks)
+                await self._prepare()
+                link = await serve(self._config.link_socket, self._switchboard.converse)
+                server = self._web_server()
                 tasks.start("facade", server.serve)
                 tasks.start("controllers", self._manager.run)
                 tasks.start("certificates", self._material.run)
@@ -188,8 +191,10 @@ class Control:
                 self._say_ready()
                 await stop.wait()
                 server.should_exit = True
+                self._door.close()
         finally:
-            await link.close()
+            if link is not None:
+                await link.close()
             await self._switchboard.close()
             self._auth.close()
             for lane in (
@@ -201,8 +206,12 @@ class Control:
             ):
                 await lane.close()
 
-    async def _prepare(self) -> None:
+    async def _open_door(self, tasks: TaskSupervisor) -> None:
         await asyncio.gather(install.install(self._client), self._ensure_namespaces())
+        await self._door.open()
+        tasks.start("the API server's door", self._door.run)
+
+    async def _prepare(self) -> None:
         await install_builtin_roles(self._client)
         await self._doorkeeper.prepare()
         material = await self._material.load()
@@ -250,7 +259,7 @@ class Control:
             timeout_graceful_shutdown=3,
             timeout_keep_alive=75,
         )
-        return _Quiet(options)
+        return QuietServer(options)
 
     def _hosts(self) -> list[str]:
         settings = self._clusters.settings
@@ -280,15 +289,6 @@ class Control:
 def lease_durations(lease: float) -> Durations:
     """Times of the leaders' Lease, seconds: a dead leader is replaced within 1.6 times `lease`."""
     return Durations(lease=lease, renew_deadline=lease * 0.7, retry=lease * 0.13)
-
-
-class _Quiet(uvicorn.Server):
-    """uvicorn without its own signal handlers: ours stop everything in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Captures none."""
-        yield
 
 
 async def run(config: ControlConfig) -> None:

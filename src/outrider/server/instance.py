@@ -20,6 +20,8 @@ from outrider.kube.embedded.cluster import EmbeddedCluster
 from outrider.kube.embedded.ports import free_port, is_free
 from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.transport import HttpTransport
+from outrider.server import api_door
+from outrider.server.api_target import ApiDoorConfig
 from outrider.server.auditing import AuditOptions
 from outrider.server.config import ControlConfig, ServingConfig
 from outrider.server.demo import DemoCluster
@@ -52,7 +54,9 @@ class Instance:
         self._config = config
         self._say = say
         self._stack = AsyncExitStack()
-        self._management = EmbeddedCluster(config.data / "management", durable=True, name="management")
+        self._management = EmbeddedCluster(
+            config.data / "management", durable=True, name="management", callee=api_door.HOST
+        )
         self._demo = [DemoCluster(config.data, number) for number in range(1, config.demo + 1)]
         self._replica: Replica | None = None
 
@@ -111,6 +115,7 @@ class Instance:
                     replica=_replica_name(config.data),
                     default_url=config.server_url or f"https://{_bracketed(host)}:{first.port}",
                     embedded=True,
+                    api_door=ApiDoorConfig(port=self._management.callback_port, proven=True),
                     removal_patience=config.removal_patience,
                     serving=msgspec.structs.replace(config.serving, hosts=(*config.serving.hosts, host)),
                     environ=settings_of(),

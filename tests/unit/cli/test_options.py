@@ -119,3 +119,16 @@ def test_every_flag_has_its_variable(command):
     for option in options:
         variables = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
         assert any(name.startswith("OUTRIDER_") for name in variables), option.name
+
+
+@pytest.mark.parametrize("given", ["api", "a/b", "a/b:", "a/b:0", "a/b:70000", "/b:443", "a/:443"])
+def test_a_service_for_the_api_servers_calls_is_namespace_name_and_port(given: str) -> None:
+    done = CliRunner().invoke(main, ["server", "--api-service", given])
+    assert done.exit_code == 2
+    assert "is not NAMESPACE/NAME:PORT, for example cattle-system/outrider-api:443" in done.output
+
+
+def test_the_api_server_is_not_led_to_an_address_that_no_service_can_name() -> None:
+    done = CliRunner().invoke(main, ["server", "--kubeconfig", __file__, "--api-address", "[::1]:9000"])
+    assert done.exit_code == 2
+    assert "a Service of type ExternalName takes no IPv6 address" in done.output

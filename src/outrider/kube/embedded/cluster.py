@@ -34,7 +34,8 @@ class EmbeddedCluster:
 
     ``durable`` keeps etcd's fsync. ``controllers`` are those the controller manager runs. ``name`` shows in
     certificates and kubeconfigs. ``network`` says where the API server listens: on loopback when not given.
-    ``binary`` defaults to ``find_binary()``; ``start_timeout`` is in seconds.
+    ``callee`` is the host of the Service behind which admission webhooks are answered: the API server proves itself
+    to it at ``callback_port``. ``binary`` defaults to ``find_binary()``; ``start_timeout`` is in seconds.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class EmbeddedCluster:
         controllers: Sequence[str] = commands.MANAGEMENT_CONTROLLERS,
         name: str = "outrider",
         network: Network = ALONE,
+        callee: str = "",
         binary: Path | None = None,
         policy: Policy | None = None,
         start_timeout: float = 60.0,
@@ -57,6 +59,7 @@ class EmbeddedCluster:
         self._controllers = tuple(controllers)
         self._name = name
         self._network = network
+        self._callee = callee
         self._binary = binary
         self._policy = policy or Policy()
         self._start_timeout = start_timeout
@@ -89,6 +92,11 @@ class EmbeddedCluster:
     def front_proxy_ca(self) -> bytes:
         """The authority (PEM) behind the aggregation layer's certificate, for those that it forwards to."""
         return self._certificates.authority_pem(certificates.FRONT_PROXY_CA)
+
+    @property
+    def callback_port(self) -> int:
+        """The port of loopback kept for a server that the API server calls; known from ``start`` on."""
+        return self._started_ports().callback
 
     @property
     def pids(self) -> dict[str, int]:
@@ -187,7 +195,11 @@ class EmbeddedCluster:
         kubeconfig = commands.file_kubeconfig(
             self._layout, chosen, certificates.CONTROLLER_MANAGER, self._network
         )
-        pki.write_private(self._layout.controller_manager_kubeconfig, kubeconfig)
+        files = {self._layout.controller_manager_kubeconfig: kubeconfig}
+        if self._callee:
+            files |= commands.admission_files(self._layout, chosen, self._callee)
+        for path, content in files.items():
+            pki.write_private(path, content)
         self._ports = chosen
         return chosen
 
@@ -201,7 +213,7 @@ class EmbeddedCluster:
             self._probe(LOOPBACK, chosen.etcd_client, certificates.ETCD_CA, certificates.ETCD_CLIENT),
         )
         apiserver = self._process(
-            commands.apiserver(binary, layout, chosen, self._network),
+            commands.apiserver(binary, layout, chosen, self._network, callee=self._callee),
             self._probe(address, chosen.apiserver, certificates.SERVER_CA, certificates.ADMIN),
         )
         etcd.start()

@@ -97,8 +97,13 @@ def etcd(binary: Path, layout: Layout, ports: Ports, *, durable: bool) -> Comman
     return Command("etcd", _argv(binary, "etcd", flags), _SMALL)
 
 
-def apiserver(binary: Path, layout: Layout, ports: Ports, network: Network = ALONE) -> Command:
-    """One address only, RBAC, no anonymous request, client certificates of its own authority."""
+def apiserver(
+    binary: Path, layout: Layout, ports: Ports, network: Network = ALONE, *, callee: str = ""
+) -> Command:
+    """One address only, RBAC, no anonymous request, client certificates of its own authority.
+
+    With ``callee`` it has an admission configuration (see ``admission_files``).
+    """
     signing_key = layout.bundle(names.SERVICE_ACCOUNT)
     flags: dict[str, str | Path] = {
         "bind-address": network.address,
@@ -127,6 +132,7 @@ def apiserver(binary: Path, layout: Layout, ports: Ports, network: Network = ALO
         "proxy-client-key-file": layout.bundle(names.FRONT_PROXY),
         "profiling": "false",
         **(_with_nodes(layout) if network.nodes else _WITHOUT_NODES),
+        **({"admission-control-config-file": layout.admission} if callee else {}),
     }
     return Command("apiserver", _argv(binary, "apiserver", flags), _SMALL)
 
@@ -178,6 +184,37 @@ def file_kubeconfig(layout: Layout, ports: Ports, credential: str, network: Netw
         "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": credential}}],
         "current-context": "embedded",
     }
+    return _json(document)
+
+
+def admission_files(layout: Layout, ports: Ports, callee: str) -> dict[Path, bytes]:
+    """What makes the API server prove itself to the admission webhooks of ``callee``: files by path.
+
+    ``callee`` is the host of a Service (``name.namespace.svc``), at the port that is kept for it. Its certificate is
+    the one that it shows to aggregated APIs, so that whoever serves both asks for one.
+    """
+    bundle = str(layout.bundle(names.FRONT_PROXY))
+    api = "apiserver.config.k8s.io/v1"
+    webhooks = {
+        "apiVersion": api,
+        "kind": "WebhookAdmissionConfiguration",
+        "kubeConfigFile": str(layout.webhook_kubeconfig),
+    }
+    plugin = {"name": "ValidatingAdmissionWebhook", "configuration": webhooks}
+    user = {"client-certificate": bundle, "client-key": bundle}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        # An entry's name is the host and port that it is for
+        "users": [{"name": f"{callee}:{ports.callback}", "user": user}],
+    }
+    return {
+        layout.admission: _json({"apiVersion": api, "kind": "AdmissionConfiguration", "plugins": [plugin]}),
+        layout.webhook_kubeconfig: _json(kubeconfig),
+    }
+
+
+def _json(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, indent=2).encode() + b"\n"
 
 

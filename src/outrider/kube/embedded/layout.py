@@ -48,6 +48,16 @@ class Layout:
         """How the controller manager reaches the API server; it names files and holds no secret itself."""
         return self.root / "controller-manager.kubeconfig"
 
+    @property
+    def admission(self) -> Path:
+        """The API server's admission configuration."""
+        return self.root / "admission.json"
+
+    @property
+    def webhook_kubeconfig(self) -> Path:
+        """How the API server proves itself to admission webhooks; it names files and holds no secret itself."""
+        return self.root / "webhooks.kubeconfig"
+
     def bundle(self, name: str) -> Path:
         """Certificate and key of one credential."""
         return self.pki / f"{name}.pem"

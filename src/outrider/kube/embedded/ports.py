@@ -22,11 +22,12 @@ class NoFreePortError(OSError):
 
 
 class Ports(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The ports of one control plane."""
+    """The ports of one control plane; `callback` is kept free for a server that the API server calls."""
 
     etcd_client: int
     etcd_peer: int
     apiserver: int
+    callback: int = 0
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:

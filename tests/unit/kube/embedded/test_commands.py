@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from outrider.kube.embedded.ports import Ports
 
 LAYOUT = Layout(Path("/data"))
 PORTS = Ports(etcd_client=15001, etcd_peer=15002, apiserver=15003)
+PORTS_WITH_CALLBACK = {"etcd_client": 15001, "etcd_peer": 15002, "apiserver": 15003, "callback": 15004}
 BINARY = Path("/bin/outrider-kube")
 
 
@@ -34,6 +36,18 @@ def test_the_api_server_knows_rbac_and_no_anonymous() -> None:
     assert (given["authorization-mode"], given["anonymous-auth"]) == ("RBAC", "false")
     assert (given["bind-address"], given["profiling"]) == ("127.0.0.1", "false")
     assert given["client-ca-file"] != given["requestheader-client-ca-file"]
+
+
+def test_an_api_server_proves_itself_to_the_webhooks_of_its_callee_and_to_no_other() -> None:
+    plain = flags(commands.apiserver(BINARY, LAYOUT, PORTS))
+    assert "admission-control-config-file" not in plain
+    given = flags(commands.apiserver(BINARY, LAYOUT, PORTS, callee="x.y.svc"))
+    files = commands.admission_files(LAYOUT, Ports(**PORTS_WITH_CALLBACK), "x.y.svc")
+    configuration = json.loads(files[Path(given["admission-control-config-file"])])
+    path = configuration["plugins"][0]["configuration"]["kubeConfigFile"]
+    users = json.loads(files[Path(path)])["users"]
+    bundle = "/data/pki/front-proxy.pem"
+    assert users == [{"name": "x.y.svc:15004", "user": {"client-certificate": bundle, "client-key": bundle}}]
 
 
 def test_an_api_server_for_nodes_advertises_itself_and_proves_itself_to_them() -> None:
