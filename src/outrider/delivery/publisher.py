@@ -202,11 +202,16 @@ class Publisher:
             return DONE
         try:
             wanted = await derive(cluster, self._contributors)
-        except (NotReady, TooLarge) as error:
-            log.log(
-                logging.DEBUG if isinstance(error, NotReady) else logging.ERROR, "cluster %s: %s", name, error
-            )
+        except NotReady as error:
+            log.debug("cluster %s: %s", name, error)
             return requeue(_PATIENCE)
+        except TooLarge as error:
+            await self._refuse(cluster, str(error))
+            return requeue(_PATIENCE)
+        return await self._hand_over(cluster, wanted)
+
+    async def _hand_over(self, cluster: Cluster, wanted: DesiredSet) -> Result:
+        name = cluster.metadata.name
         if versions.must_stamp(cluster.status, wanted.hash):
             if not self._leading():
                 return self._lagging(name)
@@ -232,6 +237,14 @@ class Publisher:
             wanted.size,
         )
         return await self._write(cluster, {"desiredState": _whole(stamp)})
+
+    async def _refuse(self, cluster: Cluster, problem: str) -> None:
+        """Say why the state cannot be handed over; what was stamped before goes on being true."""
+        held = cluster.status.desired_state or DesiredStateStatus()
+        if self._leading() and held.problem != problem:
+            log.error("cluster %s: %s", cluster.metadata.name, problem)
+            said = msgspec.structs.replace(held, problem=problem)
+            await self._write(cluster, {"desiredState": _whole(said)})
 
     def _doubt(self, cluster: Cluster) -> float:
         """Seconds to wait before a later leader's stamp is replaced: whoever was paused knows by then."""

@@ -39,11 +39,14 @@ def applied(status: ClusterStatus) -> Version:
 def must_stamp(status: ClusterStatus, wanted: str) -> bool:
     """Whether the state with the hash `wanted` needs another version than the one in the status.
 
-    It does when the state is another, and when the agent has a later version than was ever stamped, which
-    happens after the management cluster was restored from a backup: the agent would refuse what is older.
+    It does when the state is another, when the one before it could not be handed over, and when the agent has a
+    later version than was ever stamped, which happens after the management cluster was restored from a backup: the
+    agent would refuse what is older.
     """
     held = status.desired_state
-    return held is None or held.hash != wanted or _believed(applied(status)) > stamped(status)
+    if held is None or held.hash != wanted or held.problem:
+        return True
+    return _believed(applied(status)) > stamped(status)
 
 
 def next_version(status: ClusterStatus, epoch: int) -> Version:

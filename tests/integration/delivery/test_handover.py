@@ -17,7 +17,7 @@ from outrider.apis.management.cluster import CLUSTERS, Cluster
 from outrider.delivery.applier import StateApplier
 from outrider.delivery.assembly import Contribution
 from outrider.delivery.entries import Entry
-from outrider.delivery.errors import NotReady
+from outrider.delivery.errors import DeliveryError, NotReady, TooLarge
 from outrider.delivery.fetcher import Fetcher
 from outrider.delivery.ledger import LABEL, NAMESPACE
 from outrider.delivery.presence import MANAGER
@@ -44,11 +44,11 @@ from tests.integration.delivery.conftest import config, entry, until, wipe
 
 
 class Wish:
-    """A feature whose wish tests set; `ready` False: it cannot say."""
+    """A feature whose wish tests set; `refusal`: why there is none now."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.ready = True
+        self.refusal: DeliveryError | None = None
         self.asked = 0
 
     @property
@@ -57,8 +57,8 @@ class Wish:
 
     async def contribute(self, cluster: Cluster) -> Contribution:
         self.asked += 1
-        if not self.ready:
-            raise NotReady("not yet")
+        if self.refusal is not None:
+            raise self.refusal
         return Contribution(list(self.entries))
 
 
@@ -90,14 +90,14 @@ class Line:
 
 
 class Replica:
-    """A server replica: informer, publisher and controller."""
+    """A server replica: informer, publisher and controller. It sees one cluster of those that other tests left."""
 
-    def __init__(self, client: Client, epoch: int, *, lease: float = 15.0) -> None:
+    def __init__(self, client: Client, cluster: str, epoch: int, *, lease: float = 15.0) -> None:
         self.wish = Wish()
         self.leading = False
         self.epoch = epoch
         self.lines: dict[int, Line] = {}
-        self.informer: Informer[Cluster] = Informer(client, CLUSTERS)
+        self.informer: Informer[Cluster] = Informer(client, CLUSTERS, fields=f"metadata.name={cluster}")
         self.publisher = Publisher(
             client,
             clusters=self.informer,
@@ -155,7 +155,7 @@ class Stage:
     async def replica(
         self, epoch: int, *entries: Entry, leading: bool = False, lease: float = 15.0
     ) -> Replica:
-        made = Replica(self.management, epoch, lease=lease)
+        made = Replica(self.management, self.name, epoch, lease=lease)
         made.wish.entries = list(entries)
         made.leading = leading
         self.replicas.append(made)
@@ -244,6 +244,32 @@ async def test_a_state_of_20_mb(stage: Stage, place: str) -> None:
         leader.enqueue(stage.name)
         await asyncio.sleep(0.2)
     assert (line.sent, line.received, (await stage.record()).metadata.resource_version) == before
+
+
+async def test_a_state_that_is_too_large_says_so_and_changes_nothing(stage: Stage, place: str) -> None:
+    leader = await stage.replica(5, entry(config("small", place, k="v")), leading=True)
+    stage.connect(leader)
+    leader.enqueue(stage.name)
+    await until(lambda: stage.reports and stage.reports[-1].applied == 1)
+    before = (await stage.record()).status.desired_state
+    leader.wish.refusal = TooLarge("a desired state of 120 objects is too large")
+    leader.enqueue(stage.name)
+    await until(lambda: _problem(stage), 20)
+    refused = (await stage.record()).status.desired_state
+    assert before is not None
+    assert refused is not None
+    assert "a desired state of 120 objects" in refused.problem
+    assert (refused.epoch, refused.counter, refused.hash) == (before.epoch, before.counter, before.hash)
+    assert (await stage.downstream.get(CONFIGMAPS, "small", place))["data"] == {"k": "v"}
+    leader.wish.refusal = None
+    leader.enqueue(stage.name)
+    await until(lambda: _recorded(stage, before.counter + 1), 20)
+    assert not await _problem(stage)
+
+
+async def _problem(stage: Stage) -> str:
+    wanted = (await stage.record()).status.desired_state
+    return wanted.problem if wanted is not None else ""
 
 
 async def _recorded(stage: Stage, counter: int) -> bool:
@@ -373,7 +399,7 @@ async def test_a_feature_that_cannot_say_takes_nothing_away(stage: Stage, place:
     stage.connect(leader)
     leader.enqueue(stage.name)
     await until(lambda: stage.reports and stage.reports[-1].applied == 1)
-    leader.wish.ready = False
+    leader.wish.refusal = NotReady("not yet")
     leader.wish.entries = []
     leader.enqueue(stage.name)
     await asyncio.sleep(0.4)

@@ -60,6 +60,7 @@ class DesiredStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defa
     counter: Annotated[int, prop("Counts the states within an epoch.")] = 0
     hash: Annotated[str, prop("SHA-256 of the state.")] = ""
     objects: Annotated[int, prop("Number of objects and templates in it.")] = 0
+    problem: Annotated[str, prop("Why a newer state cannot be handed over; the one before stays.")] = ""
 
 
 class OwnerStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):

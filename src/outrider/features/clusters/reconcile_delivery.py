@@ -49,6 +49,8 @@ def delivery_conditions(cluster: Cluster, now: datetime) -> list[Condition]:
     wanted, reported = status.desired_state, status.applied_state
     if wanted is None:
         return found
+    if wanted.problem:
+        return c.set_condition(found, APPLIED, "False", now=now, reason="TooLarge", message=wanted.problem)
     if reported is None or reported.hash != wanted.hash:
         message = f"waiting for the agent to apply {wanted.epoch}.{wanted.counter}"
         return c.set_condition(found, APPLIED, "Unknown", now=now, reason="Waiting", message=message)

@@ -41,6 +41,16 @@ def test_it_waits_for_the_version_that_was_stamped() -> None:
         assert found(one, "AgentDeployed") is None
 
 
+def test_it_says_why_a_state_cannot_be_handed_over() -> None:
+    one = cluster(reported="new")
+    assert one.status.desired_state is not None
+    one.status.desired_state.problem = "a desired state of 9 objects is too large"
+    condition = found(one, "DesiredStateApplied")
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("False", "TooLarge")
+    assert condition.message == "a desired state of 9 objects is too large"
+
+
 def test_applied() -> None:
     one = cluster(reported="new")
     for kind in ("DesiredStateApplied", "AgentDeployed"):
