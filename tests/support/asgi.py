@@ -50,7 +50,7 @@ async def call(
     lines |= {name.lower(): value for name, value in (headers or {}).items()}
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": method,
         "scheme": "http",

@@ -76,7 +76,8 @@ class Client:
 
     async def get(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         """Return one object; raises NotFound."""
-        response = await self._send("GET", kind.path(_required(name), namespace), accept=kind.accept())
+        path = kind.path(_required(name), namespace)
+        response = await self._send("GET", path, kind.parameters, accept=kind.accept())
         return kind.decode(response.body)
 
     async def get_or_none(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
@@ -101,17 +102,27 @@ class Client:
         return await self._collect(kind, namespace, labels, fields, 0)
 
     async def pages(
-        self, kind: Kind[T], namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 500
+        self,
+        kind: Kind[T],
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 500,
+        token: str = "",
     ) -> AsyncGenerator[List[T], None]:
-        """Yield the pages of a list to callers that need not hold all of it; raises Gone if they expire."""
+        """Yield the pages of a list to callers that need not hold all of it; raises Gone if they expire.
+
+        It begins at the page that the ``continue_token`` of another leads to, when that is given.
+        """
         path = kind.path(namespace=namespace)
-        token = ""
         while True:
             query = {
                 "labelSelector": labels,
                 "fieldSelector": fields,
                 "limit": str(limit) if limit else "",
                 "continue": token,
+                **kind.parameters,
             }
             response = await self._send("GET", path, query, accept=kind.accept(many=True))
             page = kind.decode_list(response.body)
@@ -143,6 +154,7 @@ class Client:
             "labelSelector": labels,
             "fieldSelector": fields,
             "timeoutSeconds": str(max(1, round(timeout))),
+            **kind.parameters,
         }
         request = self._request("GET", kind.path(namespace=namespace), query, accept=kind.accept())
         # The server ends the stream; the grace is for a server that does not.

@@ -1,5 +1,6 @@
 """One served resource: where it is, and how its JSON becomes Python values."""
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
@@ -42,6 +43,7 @@ class Kind(Generic[T]):
     ``type`` is a ``msgspec.Struct`` with a ``metadata`` attribute, or ``dict[str, Any]`` for kinds that are
     passed through. Decoding a dict fills in ``apiVersion`` and ``kind``, which list items lack. With
     ``metadata_only`` the API server is asked to leave out everything but the metadata of what it answers.
+    ``parameters`` go into the query of everything that is read.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Kind(Generic[T]):
         namespaced: bool,
         type: type[T],  # noqa: A002
         metadata_only: bool = False,
+        parameters: Mapping[str, str] | None = None,
     ) -> None:
         self.group = group
         self.version = version
@@ -62,6 +65,7 @@ class Kind(Generic[T]):
         self.namespaced = namespaced
         self.type = type
         self.metadata_only = metadata_only
+        self.parameters = dict(parameters or {})
         self._untyped = type is dict or getattr(type, "__origin__", None) is dict
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type)
         # The list type is made at run time, from `type`; a checker cannot follow that.

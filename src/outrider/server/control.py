@@ -28,6 +28,7 @@ from outrider.facade.app import build_app
 from outrider.facade.metrics import MetricsRoute
 from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
+from outrider.facade.v1.api import SteveApi
 from outrider.facade.v3.api import NormanApi
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.inside import inside_views
@@ -133,7 +134,9 @@ class Control:
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
-        self._norman = NormanApi(Registry(views), calls, client, clock)
+        registry = Registry(views)
+        self._norman = NormanApi(registry, calls, client, clock)
+        self._steve = SteveApi(registry, calls, clock)
         roles = rbac.build(client, manager, copies, clock)
         delivery = Delivery(
             background,
@@ -199,6 +202,7 @@ class Control:
             self._auth.close()
             for lane in (
                 self._norman.subscriptions,
+                self._steve,
                 self._reach,
                 self._background,
                 self._transport,
@@ -239,6 +243,7 @@ class Control:
                 *self._clusters.routes,
                 self._metrics.route(),
                 *self._norman.routes(),
+                *self._steve.routes(),
             ],
             version=lambda: f"v{__version__}",
             commit="",

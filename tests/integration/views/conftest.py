@@ -15,6 +15,7 @@ from outrider.apis.views.view import Context, View
 from outrider.facade.app import build_app
 from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
+from outrider.facade.v1.api import SteveApi
 from outrider.facade.v3.api import NormanApi
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.inside import inside_views
@@ -31,6 +32,7 @@ from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from outrider.kube.client import Client
 from outrider.kube.identity import Identity
+from outrider.kube.meta import ObjectKey
 from outrider.link.messages import Claim
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
@@ -76,8 +78,8 @@ class Person:
         group: str = "management.cattle.io",
         names: Iterable[str] = (),
         namespace: str = "",
-    ) -> None:
-        """Grants a right, in one namespace or everywhere."""
+    ) -> ObjectKey:
+        """Grants a right, in one namespace or everywhere; returns the name of the binding."""
         name = f"test-{uuid4().hex[:10]}"
         rule: dict[str, Any] = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
         if names := list(names):
@@ -95,9 +97,22 @@ class Person:
         )
         if namespace:
             self.namespaces.add(namespace)
-        await self._until_granted(verbs[0], group, resource, namespace, (names or [""])[0])
+        await self._until(True, verbs[0], group, resource, namespace, (names or [""])[0])
+        return ObjectKey(namespace, name)
 
-    async def _until_granted(self, verb: str, group: str, resource: str, namespace: str, name: str) -> None:
+    async def may_no_more(self, granted: ObjectKey) -> None:
+        """Takes a right back, and waits until the API server has heard of it."""
+        kind = ROLEBINDINGS if granted.namespace else CLUSTERROLEBINDINGS
+        role = ROLES if granted.namespace else CLUSTERROLES
+        rule = (await self.plane.client.get(role, granted.name, granted.namespace))["rules"][0]
+        await self.plane.client.delete(kind, granted.name, granted.namespace)
+        group, resource = rule["apiGroups"][0], rule["resources"][0]
+        name = (rule.get("resourceNames") or [""])[0]
+        await self._until(False, rule["verbs"][0], group, resource, granted.namespace, name)
+
+    async def _until(
+        self, granted: bool, verb: str, group: str, resource: str, namespace: str, name: str
+    ) -> None:
         attributes = {
             "verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name,
         }  # fmt: skip
@@ -108,9 +123,9 @@ class Person:
         }
         async with asyncio.timeout(5):
             path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-            while not (await self.plane.client.post(path, review))["status"].get("allowed"):
+            while (await self.plane.client.post(path, review))["status"].get("allowed", False) is not granted:
                 await asyncio.sleep(0.02)
-            while namespace and namespace not in self.plane.places.of(self.identity):
+            while granted and namespace and namespace not in self.plane.places.of(self.identity):
                 await asyncio.sleep(0.02)
 
 
@@ -156,11 +171,11 @@ class Plane:
             *(workload_view(context) for context in (Context.CLUSTER, Context.PROJECT)),
         ]
         self.places = Places(manager.add_informer(binding_informer(client)))
-        self.norman = norman = NormanApi(
-            Registry(self.views), Calls(client, self.reach, self.places), client, clock
-        )
+        registry, calls = Registry(self.views), Calls(client, self.reach, self.places)
+        self.norman = norman = NormanApi(registry, calls, client, clock)
+        self.steve = steve = SteveApi(registry, calls, clock)
         self.app = build_app(
-            [*self.auth.routes, *self.clusters.routes, *norman.routes()],
+            [*self.auth.routes, *self.clusters.routes, *norman.routes(), *steve.routes()],
             version=lambda: "v2.13.0",
             commit="test",
             body_limit=lambda: 1 << 20,
@@ -197,6 +212,7 @@ async def running(client: Client, **environ: str) -> AsyncIterator[Plane]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         plane.auth.close()
+        await plane.steve.close()
         await plane.reach.close()
 
 

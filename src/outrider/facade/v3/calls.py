@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
@@ -18,6 +18,7 @@ from outrider.facade.v3.places import Places
 from outrider.facade.v3.target import Target
 from outrider.kube.client import Client
 from outrider.kube.identity import Identity
+from outrider.kube.kind import Kind
 from outrider.kube.rules import Rights, Rules, own_rules
 from outrider.link.claims import claim_of
 from outrider.link.messages import Claim
@@ -93,11 +94,13 @@ class Calls:
 
     async def within(self, call: Call, view: View, namespace: str = "") -> tuple[Call, Sequence[str]]:
         """The call with the user's rights in the namespaces that a request to a view is about, and those."""
-        if view.store is not None:
+        if view.store is not None or not (view.kind.namespaced or view.links):
             return call, ()
-        if not call.project and call.rights.allows("*", view.kind.group, view.kind.plural):
-            return call, ()
-        if not (view.kind.namespaced or view.links):
+        return await self.around(call, view.kind, namespace)
+
+    async def around(self, call: Call, kind: Kind[Any], namespace: str = "") -> tuple[Call, Sequence[str]]:
+        """The same for a request to a kind; no namespaces for those who may do everything with it."""
+        if not call.project and call.rights.allows("*", kind.group, kind.plural):
             return call, ()
         names = [namespace] if namespace else await self.namespaces(call)
         if not names:

@@ -1,0 +1,95 @@
+"""The root of `/v1`, its schemas, and what every root has beside kinds."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from outrider.facade.v1.asked import Asking
+from outrider.facade.v1.columns import ColumnBook
+from outrider.facade.v1.definitions import Definitions
+from outrider.facade.v1.errors import no_type
+from outrider.facade.v1.place import Place, Target
+from outrider.facade.v1.rendering import json_answer
+from outrider.facade.v1.schemas import OWN, Json, Permissions, own, schema, schemas
+
+SCHEMAS_HEADER = "X-API-Schemas"
+
+
+class Roots:
+    """Answers for a root and its schemas."""
+
+    def __init__(self, asking: Asking, columns: ColumnBook, definitions: Definitions) -> None:
+        self._asking = asking
+        self._columns = columns
+        self._definitions = definitions
+
+    async def root(self, request: Request, target: Target) -> Response:
+        """GET of the root: where its schemas are."""
+        _, place = await self._asking.call(request, target)
+        links = {
+            name: f"{place.root}/{said['pluralName']}"
+            for name, said in OWN.items()
+            if "collectionMethods" in said
+        }
+        body = {
+            "id": "v1",
+            "type": "apiRoot",
+            "apiVersion": {"group": "", "version": "v1", "path": f"{place.prefix}/v1"},
+            "links": {"self": place.root, "root": place.root, "schemas": f"{place.root}/schemas", **links},
+            "actions": {},
+        }
+        return _with_header(json_answer(body), place)
+
+    async def schemas(self, request: Request, target: Target) -> Response:
+        """GET of all schemas, or of one."""
+        call, place = await self._asking.call(request, target)
+        catalogue = await self._asking.catalogue(call)
+        call, namespaces = await self._asking.everywhere(call)
+        may = Permissions(call.rights, namespaces)
+        if target.parts:
+            name = target.parts[0]
+            if name in OWN:
+                return json_answer(own(name, place))
+            resource = catalogue.find(name)
+            if resource is None or not may.any(resource):
+                raise no_type(name)
+            columns = await self._columns.read(call.cluster, call.client, [resource], may.lists_all)
+            held = columns.get((resource.kind.group, resource.kind.plural))
+            return json_answer(schema(resource, may, place, held))
+        known = await self._columns.read(call.cluster, call.client, catalogue, may.lists_all)
+        return _with_header(
+            json_answer(collection("schema", place, schemas(catalogue, may, place, known))), place
+        )
+
+    async def definition(self, request: Request, target: Target) -> Response:
+        """GET of `schemaDefinitions/<type>`: the fields of a kind, and of what its fields hold."""
+        call, place = await self._asking.call(request, target)
+        catalogue = await self._asking.catalogue(call)
+        name = target.parts[0] if target.parts else ""
+        resource = catalogue.find(name)
+        call, namespaces = await self._asking.everywhere(call)
+        if resource is None or not Permissions(call.rights, namespaces).any(resource):
+            raise no_type(name)
+        found = await self._definitions.read(call.client, resource.kind)
+        links = {"self": f"{place.root}/schemaDefinitions/{resource.id}"}
+        own_fields = {"id": resource.id, "type": "schemaDefinition", "links": links}
+        return json_answer(own_fields | found)
+
+
+def collection(kind: str, place: Place, rows: list[Json]) -> Json:
+    """A collection of a type that is no kind."""
+    return {
+        "type": "collection",
+        "resourceType": kind,
+        "links": {"self": f"{place.root}/{OWN[kind]['pluralName']}"},
+        "createTypes": {},
+        "actions": {},
+        "count": len(rows),
+        "data": rows,
+    }
+
+
+def _with_header(response: Response, place: Place) -> Response:
+    response.headers[SCHEMAS_HEADER] = f"{place.root}/schemas"
+    return response

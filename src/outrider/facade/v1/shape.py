@@ -1,0 +1,135 @@
+"""From an object to the resource that clients of `/v1` see, and back (contract, clusters §4.4); pure.
+
+A resource is the object itself with `id`, `type`, `links` and `actions`, and in its metadata `state`, `relationships`
+and `fields`, the cells that `kubectl get` prints. What is not looked at is passed on as the JSON that came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from outrider.facade.v1 import paths
+from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.heads import flagged, state_in
+from outrider.facade.v1.paths import Path, members
+from outrider.facade.v1.place import Place
+from outrider.facade.v1.relations import Scoped, relationships
+from outrider.facade.v1.values import Entry, state_fields
+from outrider.kube.meta import ObjectKey
+from outrider.kube.rules import Rights
+
+Json = dict[str, Any]
+
+RESERVED: Final = ("id", "type", "links", "actions")
+"""Members that are the resource's own: an object's member of that name is shown with a `_` before it."""
+
+_SHOWN_METADATA: Final = ("fields", "relationships", "state")
+_FLAGS: Final = frozenset({"error", "transitioning"})
+
+Actions = Callable[[Entry, str], Mapping[str, str]]
+"""The actions of an object, by its link."""
+
+
+def _no_actions(_: Entry, __: str) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How the objects of one kind are shown to one user.
+
+    `hidden` are members that are never shown. `include`, `exclude` and `emptied` are what a request asks for.
+    """
+
+    resource: Resource
+    place: Place
+    rights: Rights
+    scoped: Scoped
+    now: datetime
+    hidden: frozenset[str] = frozenset()
+    include: Sequence[Path] = ()
+    exclude: Sequence[Path] = ()
+    emptied: Sequence[Path] = ()
+    actions: Actions = field(default=_no_actions)
+
+    def show(self, entry: Entry) -> Json:
+        """The resource of an object. Its values may be JSON, which msgspec passes on."""
+        link = self.place.resource(self.resource, entry.key)
+        own = {
+            "id": str(entry.key),
+            "type": self.resource.id,
+            "links": self._links(entry.key, link),
+            "actions": self.actions(entry, link),
+        }
+        content = self._content(entry)
+        return own | {f"_{name}" if name in RESERVED else name: held for name, held in content.items()}
+
+    def _content(self, entry: Entry) -> Json:
+        content = members(entry.data)
+        for name in self.hidden:
+            content.pop(name, None)
+        content.setdefault("apiVersion", self.resource.kind.api_version)
+        content.setdefault("kind", self.resource.kind.kind)
+        metadata = members(content["metadata"]) if "metadata" in content else {}
+        owners = metadata.get("ownerReferences")
+        content["metadata"] = metadata | {
+            "fields": entry.cells or None,
+            "relationships": relationships(self.resource.kind, entry.key, entry.data, owners, self.scoped),
+            "state": state_fields(state_in(entry.data, self.now)),
+        }
+        _flag_conditions(content)
+        return self._chosen(content)
+
+    def _chosen(self, content: Json) -> Json:
+        if self.include:
+            content = paths.only(content, self.include)
+        for path in self.exclude:
+            content = paths.without(content, path)
+        for path in self.emptied:
+            content = paths.emptied(content, path)
+        return content
+
+    def _links(self, key: ObjectKey, link: str) -> Json:
+        links = {"self": link, "view": self.place.view(self.resource, key)}
+        for name, verb in (("update", "update"), ("patch", "patch"), ("remove", "delete")):
+            if verb in self.resource.verbs and self._may(verb, key):
+                links[name] = link
+        return links
+
+    def _may(self, verb: str, key: ObjectKey) -> bool:
+        kind = self.resource.kind
+        return self.rights.allows(verb, kind.group, kind.plural, name=key.name, namespace=key.namespace)
+
+
+def _flag_conditions(content: Json) -> None:
+    status = content.get("status")
+    held = members(status) if isinstance(status, msgspec.Raw) else {}
+    if "conditions" in held:
+        held["conditions"] = flagged(msgspec.json.decode(held["conditions"]))
+        content["status"] = held
+
+
+def unshaped(body: Json) -> Json:
+    """The object that a resource stands for: without what only `/v1` shows."""
+    content = {name: value for name, value in body.items() if name not in RESERVED}
+    for name in RESERVED:
+        if f"_{name}" in content:
+            content[name] = content.pop(f"_{name}")
+    metadata = content.get("metadata")
+    if isinstance(metadata, dict):
+        content["metadata"] = {name: held for name, held in metadata.items() if name not in _SHOWN_METADATA}
+    status = content.get("status")
+    if isinstance(status, dict) and isinstance(status.get("conditions"), list):
+        content["status"] = status | {"conditions": [_unflagged(one) for one in status["conditions"]]}
+    return content
+
+
+def _unflagged(condition: Any) -> Any:
+    if not isinstance(condition, dict):
+        return condition
+    return {name: held for name, held in condition.items() if name not in _FLAGS}

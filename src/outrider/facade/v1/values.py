@@ -1,0 +1,90 @@
+"""What a row holds at a path: cells and state as well as the fields of the object; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from outrider.apis.state import State
+from outrider.facade.v1 import paths
+from outrider.facade.v1.filters import number, text_of
+from outrider.facade.v1.heads import state_in
+from outrider.facade.v1.paths import Path
+from outrider.kube.meta import ObjectKey
+from outrider.kube.table import Column
+
+_AGE: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_UNITS: Final = (31_536_000, 86_400, 3_600, 60, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row as it came: key, cells, and the object as JSON."""
+
+    key: ObjectKey
+    cells: tuple[Any, ...]
+    data: bytes | msgspec.Raw
+
+
+Read = Callable[[Entry], Any]
+"""What an entry holds at one path."""
+
+
+def reader(path: Path, columns: Sequence[Column], now: Callable[[], datetime]) -> Read:
+    """How to read a path."""
+    match path:
+        case ("id",):
+            return lambda entry: str(entry.key)
+        case ("metadata", "name"):
+            return lambda entry: entry.key.name
+        case ("metadata", "namespace"):
+            return lambda entry: entry.key.namespace or None
+        case ("metadata", "fields", index) if index.isdecimal():
+            return _cell(int(index), columns)
+        case ("metadata", "state", field):
+            return lambda entry: state_fields(state_in(entry.data, now())).get(field)
+        case _:
+            return lambda entry: paths.dig(entry.data, path)
+
+
+def _cell(index: int, columns: Sequence[Column]) -> Read:
+    """A column's cell; where it is the age, the moment itself, which does not change by waiting."""
+    if index < len(columns) and columns[index].name == "Age":
+        return lambda entry: paths.dig(entry.data, ("metadata", "creationTimestamp"))
+    if index < len(columns) and columns[index].type == "date":
+        return lambda entry: _moment(entry.cells[index]) if index < len(entry.cells) else None
+    return lambda entry: entry.cells[index] if index < len(entry.cells) else None
+
+
+def state_fields(state: State) -> dict[str, Any]:
+    """`metadata.state`."""
+    return {
+        "name": state.name,
+        "error": state.error,
+        "transitioning": state.transitioning,
+        "message": state.message,
+    }
+
+
+def _moment(cell: Any) -> Any:
+    """A number that orders ages (`3d4h`) by when they began; anything else as it is."""
+    found = _AGE.fullmatch(cell) if isinstance(cell, str) else None
+    if found is None or not cell:
+        return cell
+    return -sum(int(part) * unit for part, unit in zip(found.groups(), _UNITS, strict=True) if part)
+
+
+def rank(value: Any) -> tuple[int, float, str]:
+    """What orders values: nothing, then numbers, then text."""
+    if isinstance(value, list):
+        value = ",".join(map(text_of, value))
+    if value is None or value == "":
+        return (0, 0.0, "")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (1, number(value) or 0.0, "")
+    return (2, 0.0, text_of(value))
