@@ -14,7 +14,10 @@ BAD = "bad"
 
 _PREFIXES = (b"/k8s/clusters/", b"/k8s/proxy/")
 _ID = re.compile(rb"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_SCOPED = re.compile(rb"/v3/clusters?/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)(?=[/?]|$)")
+_SCOPED = re.compile(
+    rb"(?:/v3/clusters?/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)|"
+    rb"/k8s/(?:clusters|proxy)/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/v1)(?=[/?]|$)"
+)
 _DOTS = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:/|%2f|\\|%5c|;|$)")
 _EXACT = {
     b"/ping": PING,
@@ -53,9 +56,9 @@ def route(target: bytes) -> Route:
 
 
 def scope(target: bytes) -> str:
-    """The cluster whose part of the façade this is (`/v3/cluster/<id>`, `/v3/clusters/<id>`), "" for none."""
+    """The cluster whose part of the façade this is (`/v3/clusters/<id>`, `/k8s/clusters/<id>/v1`), "" for none."""
     found = _SCOPED.match(target)
-    return found[1].decode("ascii") if found is not None else ""
+    return (found[1] or found[2]).decode("ascii") if found is not None else ""
 
 
 def _cluster_route(target: bytes, start: int) -> Route:
@@ -70,7 +73,14 @@ def _cluster_route(target: bytes, start: int) -> Route:
     if rest.startswith(b"//"):
         return BAD, "", target
     cluster = _cluster(identifier)
+    if cluster and _is_facade(rest):
+        return CONTROL, "", target
     return LOCAL if cluster == LOCAL else CLUSTER, cluster, rest
+
+
+def _is_facade(rest: bytes) -> bool:
+    """Whether a cluster is asked for what the façade shows of it; no Kubernetes API has such a path."""
+    return rest.startswith(b"/v1") and rest[3:4] in (b"", b"/", b"?")
 
 
 @functools.lru_cache(maxsize=4096)
