@@ -1,4 +1,4 @@
-"""Merge patches (RFC 7386)."""
+"""Merge patches (RFC 7386, RFC 7396)."""
 
 from typing import Any
 
@@ -14,3 +14,16 @@ def merge_patch(old: Any, new: Any) -> Any:
         if key not in old or old[key] != value
     }
     return removed | changed
+
+
+def merged(old: Any, patch: Any) -> Any:
+    """What a merge patch makes of `old`."""
+    if not isinstance(patch, dict):
+        return patch
+    held = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            held.pop(key, None)
+        else:
+            held[key] = merged(held.get(key), value)
+    return held

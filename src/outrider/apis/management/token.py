@@ -11,6 +11,7 @@ from outrider.kube.meta import Object
 
 USER_LABEL = "authn.management.cattle.io/token-userId"
 KIND_LABEL = "authn.management.cattle.io/kind"
+KUBECONFIG_LABEL = "authn.management.cattle.io/kubeconfig-id"
 HASHED_ANNOTATION = "authn.management.cattle.io/token-hashed"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from outrider.apis.ext.group import NAMESPACE as TOKENS_NAMESPACE
 from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
 from outrider.apis.management.user import USERS, User
 from outrider.features.auth import settings as names
@@ -81,7 +82,7 @@ class Bootstrap:
         log.info("created the administrator %s (%s)", USERNAME, admin.metadata.name)
 
     async def _ensure_namespaces(self) -> None:
-        for namespace in (NAMESPACE, PASSWORDS_NAMESPACE):
+        for namespace in (NAMESPACE, PASSWORDS_NAMESPACE, TOKENS_NAMESPACE):
             await self._create_if_absent(NAMESPACES, {"metadata": {"name": namespace}})
 
     async def _create_if_absent(self, kind: Any, obj: Any) -> None:

@@ -5,12 +5,17 @@ import binascii
 
 import msgspec
 
+from outrider.apis.ext.token import BEARER_PREFIX
+
 MAX_CREDENTIAL = 8 * 1024
 """Bytes of an `Authorization` value; longer ones are refused unread."""
 
 
 class Presented(msgspec.Struct, frozen=True, kw_only=True):
-    """A name and a secret. By HTTP Basic they may also be a user name and a password."""
+    """A name and a secret. By HTTP Basic they may also be a user name and a password.
+
+    The name of a token of ext.cattle.io is `ext/<name>`.
+    """
 
     name: str
     secret: str
@@ -19,7 +24,8 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def may_be_token(self) -> bool:
         """A token's value has exactly two parts, and its name is that of an object."""
-        return bool(self.name) and ":" not in self.secret and len(self.name) <= 253 and "/" not in self.name
+        name = self.name.removeprefix(BEARER_PREFIX)
+        return bool(name) and ":" not in self.secret and len(name) <= 253 and "/" not in name
 
     def __repr__(self) -> str:
         return f"Presented(basic={self.basic})"
@@ -28,8 +34,7 @@ class Presented(msgspec.Struct, frozen=True, kw_only=True):
 def parse(credential: str) -> Presented | None:
     """Read a raw `Authorization` value; None for what no form of ours fits.
 
-    Schemes compare case-insensitively. `ext/<name>:<secret>`, the tokens of ext.cattle.io, has no token behind
-    it yet and is refused for its slash.
+    Schemes compare case-insensitively.
     """
     if len(credential) > MAX_CREDENTIAL:
         return None

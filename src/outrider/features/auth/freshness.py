@@ -19,6 +19,8 @@ from outrider.apis.management.token import Token
 from outrider.apis.management.user import User
 from outrider.apis.management.user_attribute import UserAttribute
 from outrider.features.auth.judgement import groups_of
+from outrider.features.auth.stored_tokens import reference
+from outrider.features.auth.token_secrets import token_of
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.errors import KubeError
@@ -77,7 +79,12 @@ class Freshness:
     def token_changed(self, event: Event[Token]) -> None:
         """An informer's handler for tokens."""
         if _matters(event, _token_facts):
-            self._void(tokens=_names(event))
+            self._void(tokens={reference(token) for token in (event.old, event.new) if token is not None})
+
+    def extension_token_changed(self, event: Event[dict[str, Any]]) -> None:
+        """An informer's handler for the Secrets of tokens of ext.cattle.io."""
+        old, new = (token_of(secret) if secret is not None else None for secret in (event.old, event.new))
+        self.token_changed(Event(event.type, old, new))
 
     def user_changed(self, event: Event[User]) -> None:
         """An informer's handler for users."""

@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from outrider.apis.management.token import TOKENS
 from outrider.apis.norman import NormanError, retry_later
 from outrider.features.auth import cookies
 from outrider.features.auth.errors import AuthenticationFailed, Busy, TooManyAttempts, UserDisabled
 from outrider.features.auth.judgement import EXPIRED
 from outrider.features.auth.login import LocalPasswords
 from outrider.features.auth.requests import NO_CREDENTIAL, base_url, body_of
+from outrider.features.auth.stored_tokens import TokenStore, key_of
 from outrider.features.auth.tokens import LOCAL_PROVIDER, IssuedToken, TokenIssuer
 from outrider.features.auth.views import answer, rfc3339, token_fields
 from outrider.kit.clock import Clock
@@ -50,7 +50,7 @@ class LoginRoutes:
         v3_public: Callable[[], bool],
         clock: Clock,
     ) -> None:
-        self._client = client
+        self._store = TokenStore(client)
         self._passwords = passwords
         self._issuer = issuer
         self._providers = providers
@@ -173,7 +173,9 @@ class LoginRoutes:
     async def sign_out(self, token: str) -> tuple[tuple[str, str], ...]:
         """Delete a token; returns the headers that make a browser forget it."""
         if token:
-            await self._client.delete_if_exists(TOKENS, token)
+            found = await self._store.find(key_of(token))
+            if found is not None:
+                await self._store.delete(found)
         cleared = Response()
         cookies.clear(cleared)
         named = (("set-cookie", value) for key, value in cleared.raw_headers if key == b"set-cookie")

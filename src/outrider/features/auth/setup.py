@@ -1,15 +1,19 @@
 """Builds the feature: the only place that constructs its parts and registers them."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from starlette.routing import Route
 
+from outrider.apis.ext.group import NAMESPACE as TOKENS_NAMESPACE
+from outrider.apis.ext.group import USER_LABEL as OWNER_LABEL
+from outrider.apis.ext.served import Served
 from outrider.apis.management import features as known_features
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.feature import FEATURES, Feature
 from outrider.apis.management.setting import SETTINGS, Setting
-from outrider.apis.management.token import TOKENS, Token
+from outrider.apis.management.token import KUBECONFIG_LABEL, TOKENS, Token
 from outrider.apis.management.user import USERS, User
 from outrider.apis.management.user_attribute import USER_ATTRIBUTES
 from outrider.apis.views.view import View
@@ -18,15 +22,28 @@ from outrider.features.auth.access import AccessReviews
 from outrider.features.auth.arrival import Arrival
 from outrider.features.auth.bootstrap import Bootstrap
 from outrider.features.auth.freshness import Freshness, Heart
+from outrider.features.auth.kubeconfig_tokens import KubeconfigTokens
 from outrider.features.auth.limiter import LoginLimiter, RateLimiter
 from outrider.features.auth.login import USERNAME_INDEX, LocalPasswords
 from outrider.features.auth.passwords import DEFAULT_COST, Cost, PasswordPool
 from outrider.features.auth.passwords import NAMESPACE as PASSWORDS_NAMESPACE
-from outrider.features.auth.reconcile_tokens import USER_INDEX, TokenReconciler, UserToTokens
+from outrider.features.auth.reconcile_tokens import (
+    KUBECONFIG_INDEX,
+    USER_INDEX,
+    KubeconfigToTokens,
+    TokenReconciler,
+    UserToTokens,
+)
 from outrider.features.auth.routes_login import LoginRoutes
 from outrider.features.auth.routes_review import ReviewRoute
+from outrider.features.auth.served_access import Gatekeeper
+from outrider.features.auth.served_activities import ServedActivities
+from outrider.features.auth.served_requests import ServedRequests
+from outrider.features.auth.served_tokens import ServedTokens
 from outrider.features.auth.service import VerdictLink
 from outrider.features.auth.settings import AuthSettings
+from outrider.features.auth.stored_tokens import AllTokens
+from outrider.features.auth.token_secrets import SELECTOR
 from outrider.features.auth.tokens import LOCAL_PROVIDER, TokenIssuer
 from outrider.features.auth.usage import TokenUsage
 from outrider.features.auth.verdicts import Sources, VerdictService
@@ -34,7 +51,7 @@ from outrider.features.auth.view_principals import principal_views
 from outrider.features.auth.view_tokens import OwnTokens, TokenViews
 from outrider.features.auth.view_users import UserViews
 from outrider.kit.clock import Clock
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, SECRETS
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import Controller, Source
@@ -56,7 +73,9 @@ class AuthFeature:
     """What others get of this feature.
 
     `link` serves gateways with `verdicts` and `freshness`; `bootstrap` runs on the leader, before the feature is
-    of use; `issuer` mints tokens for kubeconfigs; `routes` and `views` go to the façade.
+    of use; `issuer` mints tokens, `kubeconfig_tokens` those of stored kubeconfigs, which `gatekeeper` tells whose they
+    are; `routes` and `views` go to
+    the façade, and what is `served` to the API server.
     """
 
     def __init__(
@@ -72,6 +91,9 @@ class AuthFeature:
         settings: AuthSettings,
         routes: list[Route],
         views: list[View],
+        served: list[Served],
+        gatekeeper: Gatekeeper,
+        kubeconfig_tokens: KubeconfigTokens,
         pool: PasswordPool,
     ) -> None:
         self.verdicts = verdicts
@@ -84,6 +106,9 @@ class AuthFeature:
         self.settings = settings
         self.routes = routes
         self.views = views
+        self.served = served
+        self.gatekeeper = gatekeeper
+        self.kubeconfig_tokens = kubeconfig_tokens
         self._pool = pool
 
     def close(self) -> None:
@@ -102,16 +127,29 @@ def build(
     vital: Client,
 ) -> AuthFeature:
     """Construct the feature and register its informers, controller and tasks with the manager."""
-    tokens = manager.add_informer(Informer(client, TOKENS, indexes={USER_INDEX: _owner}))
+    tokens = manager.add_informer(
+        Informer(client, TOKENS, indexes={USER_INDEX: _owner, KUBECONFIG_INDEX: _kubeconfig})
+    )
     users = manager.add_informer(Informer(client, USERS, indexes={USERNAME_INDEX: _username}))
     attributes = manager.add_informer(Informer(client, USER_ATTRIBUTES))
     stored_settings = manager.add_informer(Informer(client, SETTINGS))
     features = manager.add_informer(Informer(client, FEATURES))
     manager.add_informer(clusters)
+    secrets = manager.add_informer(
+        Informer(
+            client,
+            SECRETS,
+            namespace=TOKENS_NAMESPACE,
+            labels=SELECTOR,
+            indexes={USER_INDEX: _secret_owner, KUBECONFIG_INDEX: lambda secret: ()},
+        )
+    )
+    all_tokens = AllTokens(tokens, secrets)
 
     settings = AuthSettings(stored_settings, config.environ)
     freshness = Freshness(clock)
     _follow_changes(client, manager, freshness, tokens, users)
+    secrets.subscribe(freshness.extension_token_changed)
     attributes.subscribe(freshness.attribute_changed)
     clusters.subscribe(freshness.cluster_changed)
     stored_settings.subscribe(_basic_auth_watch(freshness))
@@ -123,12 +161,16 @@ def build(
     )
     issuer = TokenIssuer(client, settings)
     access = AccessReviews(client)
-    usage = TokenUsage(client, tokens, clock, interval=config.usage_interval)
+    usage = TokenUsage(client, all_tokens, clock, interval=config.usage_interval)
     providers = _providers(features)
     verdicts = VerdictService(
         client=client,
         sources=Sources(
-            tokens=tokens, users=users, attributes=attributes, clusters=clusters, ready=lambda: manager.synced
+            tokens=all_tokens,
+            users=users,
+            attributes=attributes,
+            clusters=clusters,
+            ready=lambda: manager.synced,
         ),
         settings=settings,
         passwords=passwords,
@@ -140,7 +182,8 @@ def build(
         providers=providers,
         clock=clock,
     )
-    manager.add_controller(_token_controller(client, tokens, users, settings, clock))
+    reconciler = TokenReconciler(client, all_tokens, users, settings, clock)
+    manager.add_controller(_token_controller(client, reconciler, all_tokens, (tokens, secrets, users), clock))
     manager.add_task("token usage", usage.run)
 
     arrival = Arrival(clock)
@@ -155,6 +198,7 @@ def build(
     own = OwnTokens(client=client, tokens=tokens, users=users, issuer=issuer, arrival=arrival)
     token_views = TokenViews(own=own, login=login, settings=settings, clock=clock)
     user_views = UserViews(client=client, users=users, passwords=passwords, access=access, arrival=arrival)
+    gatekeeper = Gatekeeper(client=client, users=users, tokens=all_tokens, access=access)
     heart = Heart(vital, freshness, lambda: manager.synced, clock, interval=config.beat_interval)
     return AuthFeature(
         verdicts=verdicts,
@@ -166,6 +210,13 @@ def build(
         access=access,
         settings=settings,
         routes=[*login.routes(), *ReviewRoute(verdicts).routes()],
+        served=[
+            ServedTokens(client=client, gatekeeper=gatekeeper, settings=settings, clock=clock).served(),
+            ServedActivities(client=client, gatekeeper=gatekeeper, settings=settings, clock=clock).served(),
+            *ServedRequests(client=client, gatekeeper=gatekeeper, passwords=passwords, clock=clock).served(),
+        ],
+        gatekeeper=gatekeeper,
+        kubeconfig_tokens=KubeconfigTokens(client, gatekeeper, issuer),
         views=[*user_views.views(), *token_views.views(), *principal_views(users)],
         pool=pool,
     )
@@ -190,13 +241,24 @@ def _follow_changes(
 
 
 def _token_controller(
-    client: Client, tokens: Informer[Token], users: Informer[User], settings: AuthSettings, clock: Clock
+    client: Client,
+    reconciler: TokenReconciler,
+    tokens: AllTokens,
+    copies: tuple[Informer[Token], Informer[dict[str, Any]], Informer[User]],
+    clock: Clock,
 ) -> Controller[ObjectKey]:
+    plain, secrets, users = copies
+    kubeconfigs = Informer(client, CONFIGMAPS, namespace=TOKENS_NAMESPACE)
     return Controller(
         "tokens",
-        TokenReconciler(client, tokens, users, settings, clock),
+        reconciler,
         workers=2,
-        sources=[Source(tokens), Source(users, UserToTokens(tokens))],
+        sources=[
+            Source(plain),
+            Source(secrets),
+            Source(users, UserToTokens(tokens)),
+            Source(kubeconfigs, KubeconfigToTokens(tokens)),
+        ],
         clock=clock,
     )
 
@@ -242,6 +304,16 @@ def _is_on(features: Informer[Feature], name: str) -> bool:
 
 def _owner(token: Token) -> tuple[str, ...]:
     return (token.user_id,) if token.user_id else ()
+
+
+def _kubeconfig(token: Token) -> tuple[str, ...]:
+    named = token.metadata.labels.get(KUBECONFIG_LABEL, "")
+    return (named,) if named else ()
+
+
+def _secret_owner(secret: dict[str, Any]) -> tuple[str, ...]:
+    owner = (secret["metadata"].get("labels") or {}).get(OWNER_LABEL, "")
+    return (owner,) if owner else ()
 
 
 def _username(user: User) -> tuple[str, ...]:

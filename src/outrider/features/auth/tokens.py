@@ -5,7 +5,14 @@ import contextlib
 import msgspec
 
 from outrider.apis.management.principal import Principal
-from outrider.apis.management.token import HASHED_ANNOTATION, KIND_LABEL, TOKENS, USER_LABEL, Token
+from outrider.apis.management.token import (
+    HASHED_ANNOTATION,
+    KIND_LABEL,
+    KUBECONFIG_LABEL,
+    TOKENS,
+    USER_LABEL,
+    Token,
+)
 from outrider.apis.management.user import User
 from outrider.features.auth import settings as names
 from outrider.features.auth.errors import AuthError
@@ -62,12 +69,14 @@ def session_draft(user: User, *, ttl: int, description: str) -> Token:
     )
 
 
-def kubeconfig_draft(user: User, *, ttl: int, cluster: str, description: str) -> Token:
-    """The token in a kubeconfig of a local user; with a cluster it reaches only that one."""
-    draft = session_draft(user, ttl=ttl, description=description)
-    draft.metadata = _meta(user.metadata.name, KUBECONFIG)
-    draft.is_derived = True
-    draft.cluster_name = cluster
+def kubeconfig_draft(
+    parent: Token, *, ttl: int, cluster: str, description: str, kubeconfig: str = ""
+) -> Token:
+    """The token in a kubeconfig, of the stored one of that name if any; with a cluster it reaches only that one."""
+    draft = derived_draft(parent, ttl=ttl, description=description, cluster=cluster)
+    draft.metadata = _meta(parent.user_id, KUBECONFIG)
+    if kubeconfig:
+        draft.metadata.labels[KUBECONFIG_LABEL] = kubeconfig
     return draft
 
 
@@ -104,14 +113,33 @@ class TokenIssuer:
         ttl = session_ttl(self._settings.number(names.SESSION_TTL))
         return await self._issue(session_draft(user, ttl=ttl, description=description), "token-", 5)
 
-    async def kubeconfig(self, user: User, *, cluster: str = "", description: str = "") -> IssuedToken:
-        """A token for a kubeconfig, for one cluster or for all. Raises KubeError."""
-        ttl = token_ttl(
-            0,
+    async def kubeconfig(
+        self,
+        user: User,
+        *,
+        parent: Token | None = None,
+        cluster: str = "",
+        description: str = "",
+        ttl: int = 0,
+        kubeconfig: str = "",
+    ) -> IssuedToken:
+        """A token for a kubeconfig, for one cluster or for all; ttl in ms, clamped. Raises KubeError.
+
+        It speaks for whoever signed in as the parent, without one for the local user; `kubeconfig` names the stored
+        one that it goes with.
+        """
+        allowed = token_ttl(
+            ttl,
             default_minutes=self._settings.number(names.KUBECONFIG_DEFAULT_TTL),
             max_minutes=self._settings.number(names.KUBECONFIG_MAX_TTL),
         )
-        draft = kubeconfig_draft(user, ttl=ttl, cluster=cluster, description=description)
+        draft = kubeconfig_draft(
+            parent or session_draft(user, ttl=0, description=""),
+            ttl=allowed,
+            cluster=cluster,
+            description=description,
+            kubeconfig=kubeconfig,
+        )
         scope = f".{cluster}" if cluster else ""
         return await self._issue(draft, f"kubeconfig-{user.metadata.name}{scope}", 5)
 

@@ -3,19 +3,19 @@
 import asyncio
 import logging
 
-from outrider.apis.management.token import TOKENS, Token
+from outrider.apis.management.token import Token
 from outrider.features.auth.judgement import parse_time
+from outrider.features.auth.stored_tokens import TokenStore, key_of
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.errors import KubeError, NotFound
-from outrider.kube.meta import ObjectKey
 from outrider.runtime.store import Lister
 
 log = logging.getLogger(__name__)
 
 
 class TokenUsage:
-    """Writes `lastUsedAt` of used tokens every `interval` seconds, at most once a token and interval.
+    """Writes down when tokens were last used, every `interval` seconds, at most once a token and interval.
 
     `most` bounds how many tokens are remembered in between; a use beyond it goes unrecorded.
     """
@@ -30,7 +30,7 @@ class TokenUsage:
         most: int = 50_000,
         width: int = 4,
     ) -> None:
-        self._client = client
+        self._store = TokenStore(client)
         self._tokens = tokens
         self._clock = clock
         self._interval = interval
@@ -67,7 +67,7 @@ class TokenUsage:
         if not self._is_due(name):
             return
         try:
-            await self._client.patch(TOKENS, name, {"lastUsedAt": now})
+            await self._store.used(key_of(name), now)
         except NotFound:
             return
         except KubeError as error:
@@ -75,6 +75,6 @@ class TokenUsage:
 
     def _is_due(self, name: str) -> bool:
         # another replica may have written it
-        token = self._tokens.get(ObjectKey("", name))
+        token = self._tokens.get(key_of(name))
         last = parse_time(token.last_used_at) if token is not None else None
         return last is None or (self._clock.now() - last).total_seconds() >= self._interval / 2

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from outrider.apis.ext.token import BEARER_PREFIX
 from outrider.apis.management.cluster import CLUSTERS, Cluster
-from outrider.apis.management.token import TOKENS, Token
+from outrider.apis.management.token import Token
 from outrider.apis.management.user import USERS, User
 from outrider.apis.management.user_attribute import UserAttribute
 from outrider.features.auth import settings as names
@@ -26,6 +27,7 @@ from outrider.features.auth.login import LocalPasswords
 from outrider.features.auth.passwords import PasswordPool
 from outrider.features.auth.secrets import parse_hash, verify
 from outrider.features.auth.settings import AuthSettings
+from outrider.features.auth.stored_tokens import TokenStore, key_of
 from outrider.features.auth.tokens import LOCAL_PROVIDER
 from outrider.features.auth.usage import TokenUsage
 from outrider.kit.clock import Clock
@@ -83,6 +85,7 @@ class VerdictService:
         clock: Clock,
     ) -> None:
         self._client = client
+        self._store = TokenStore(client)
         self._sources = sources
         self._settings = settings
         self._passwords = passwords
@@ -208,22 +211,20 @@ class VerdictService:
             presented.basic
             and LOCAL_PROVIDER in self._providers()
             and self._settings.flag(names.BASIC_AUTH)
-            and not presented.name.startswith(("token-", "kubeconfig-", "ext/"))
+            and not presented.name.startswith(("token-", "kubeconfig-", BEARER_PREFIX))
         )
 
     async def _token(self, presented: Presented, remote: str) -> Token | None:
         if not presented.may_be_token:
             return None
-        token = self._sources.tokens.get(ObjectKey("", presented.name))
-        if token is not None or not presented.name.startswith(("token-", "kubeconfig-")):
+        key = key_of(presented.name)
+        token = self._sources.tokens.get(key)
+        if token is not None or not presented.name.startswith(("token-", "kubeconfig-", BEARER_PREFIX)):
             return token
         # perhaps made a moment ago, by another replica: ask, but let nobody make us ask without end
         if not self._misses.allow(remote):
             return None
-        try:
-            return await self._client.get_or_none(TOKENS, presented.name)
-        except ValueError:
-            return None
+        return await self._store.find(key)
 
     async def _secret_matches(self, presented: Presented, token: Token) -> bool:
         stored = parse_hash(token.token)

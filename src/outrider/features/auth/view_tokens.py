@@ -19,6 +19,7 @@ from outrider.features.auth.reconcile_tokens import USER_INDEX
 from outrider.features.auth.requests import NO_CREDENTIAL
 from outrider.features.auth.routes_login import LoginRoutes
 from outrider.features.auth.settings import AuthSettings
+from outrider.features.auth.stored_tokens import TokenStore, key_of
 from outrider.features.auth.tokens import TokenIssuer, session_draft
 from outrider.features.auth.view_users import taken
 from outrider.features.auth.views import token_fields
@@ -51,6 +52,7 @@ class OwnTokens:
         arrival: Arrival,
     ) -> None:
         self._client = client
+        self._store = TokenStore(client)
         self._tokens = tokens
         self._users = users
         self._issuer = issuer
@@ -98,7 +100,10 @@ class OwnTokens:
 
     async def _parent(self, call: Call) -> Token:
         if call.token:
-            return await self._client.get(TOKENS, call.token)
+            parent = await self._store.find(key_of(call.token))
+            if parent is None:
+                raise Unauthenticated(NO_CREDENTIAL)
+            return parent
         # signed in by HTTP Basic with a password: what a session of the user would be
         user = self._users.get(ObjectKey("", call.user))
         if user is None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.routing import Route
 
+from outrider.apis.ext.backed import Oversees
+from outrider.apis.ext.served import Served
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.views.view import View
 from outrider.features.clusters.admission import Admissions
@@ -25,6 +27,7 @@ from outrider.features.clusters.reconcile_removal import RemovalReconciler
 from outrider.features.clusters.reconcile_upgrades import UpgradeReconciler
 from outrider.features.clusters.registry import Registry
 from outrider.features.clusters.routes_import import AddressBuckets, ImportRoutes
+from outrider.features.clusters.served_kubeconfigs import ServedKubeconfigs, Tokens
 from outrider.features.clusters.service import ClusterService
 from outrider.features.clusters.sessions import (
     ConnectedClusters,
@@ -51,7 +54,8 @@ class ClustersFeature:
 
     `handlers` answers the messages of the link by their type (`Admit` with an `Admission`, the others with
     None); `link_lost` is to be called when the gateway is gone; `objects` is what it wants in clusters; `routes`
-    and `views` go to the façade.
+    and `views` go to the façade. `kubeconfigs` declares the stored ones, given where their tokens come from and who
+    sees everybody's.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class ClustersFeature:
         objects: ClusterObjects,
         routes: list[Route],
         views: list[View],
+        kubeconfigs: Callable[[Tokens, Oversees], Served],
     ) -> None:
         self.service = service
         self.registry = registry
@@ -76,6 +81,7 @@ class ClustersFeature:
         self.objects = objects
         self.routes = routes
         self.views = views
+        self.kubeconfigs = kubeconfigs
         self.handlers: dict[type[Any], Callable[[Any], Awaitable[Admission | None]]] = {
             Admit: service.admit,
             SessionOpened: service.session_opened,
@@ -253,7 +259,20 @@ def build(
         reach=reach,
         clock=clock,
     )
+
+    def kubeconfigs(tokens: Tokens, oversees: Oversees) -> Served:
+        return ServedKubeconfigs(
+            client=client,
+            clusters=clusters,
+            nodes=informers.nodes,
+            settings=settings,
+            tokens=tokens,
+            oversees=oversees,
+            clock=clock,
+        ).served()
+
     return ClustersFeature(
+        kubeconfigs=kubeconfigs,
         service=service,
         registry=registry,
         settings=settings,

@@ -49,7 +49,14 @@ def test_everything_else_is_nothing(credential):
 
 @pytest.mark.parametrize(
     "credential",
-    ["Bearer ext/token-abcde:secret", "Bearer a:b:c", "Bearer ../x:secret", f"Bearer {'n' * 254}:s"],
+    [
+        "Bearer ext/../x:secret",
+        "Bearer ext/:secret",
+        "Bearer other/token-abcde:s",
+        "Bearer a:b:c",
+        "Bearer ../x:secret",
+        f"Bearer {'n' * 254}:s",
+    ],
 )
 def test_these_are_no_tokens(credential):
     presented = parse(credential)
@@ -66,3 +73,10 @@ def test_nothing_breaks_it(text):
 
 def test_the_secret_stays_out_of_the_repr():
     assert "s3cret" not in repr(parse("Bearer token-abcde:s3cret"))
+
+
+def test_a_token_of_the_extension_keeps_its_prefix():
+    presented = parse("Bearer ext/token-abcde:secret")
+    assert presented is not None
+    assert presented.may_be_token
+    assert (presented.name, presented.secret) == ("ext/token-abcde", "secret")
