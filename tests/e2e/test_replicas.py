@@ -72,7 +72,9 @@ def round_robin(plane: Plane) -> Plane:
     """An agent with a tunnel to each replica."""
     if plane.balancer.balance != "roundrobin":
         plane.balancer.start(plane.servers, "roundrobin")
+    # What a replica published may be from before a restart: until its agents are back they count as connected.
     until(lambda: all(plane.cluster["id"] in plane.sessions(one) for one in plane.servers), 60)
+    until(lambda: all(plane.counter(one, TUNNELS) == 1 for one in plane.servers), 60)
     return plane
 
 

@@ -46,7 +46,9 @@ class Agents:
             self.names.append(name)
 
     async def clusters(self) -> list[Cluster]:
-        return [await self.client.get(CLUSTERS, name) for name in self.names]
+        """All at one moment: what is read one after the other may never have been true together."""
+        listed = (await self.client.list(CLUSTERS)).items
+        return [one for one in listed if one.metadata.name in self.names]
 
     async def run(self) -> None:
         while True:

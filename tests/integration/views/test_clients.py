@@ -136,7 +136,7 @@ async def test_the_cluster_is_a_root(plane: Plane, unique: str) -> None:
     with pytest.raises(Refused) as elsewhere:
         await inside.act(made, "move", projectId="c-other:p-abcde")
     assert elsewhere.value.status == 422
-    assert await inside.list("workload") == []
+    assert await inside.list("workload", namespaceId=unique) == []
     plural = await root.send()("GET", "/v3/clusters/local/namespaces", None)
     assert unique in {one["id"] for one in plural.json()["data"]}
     await inside.delete(await inside.reload(made))
