@@ -23,6 +23,7 @@ from outrider.features.auth.passwords import Cost
 from outrider.features.clusters import setup as clusters
 from outrider.features.clusters.config import ClustersConfig
 from outrider.features.clusters.informers import cluster_informer
+from outrider.kit import yaml
 from outrider.kit.clock import SystemClock
 from outrider.kube.builtin import APISERVICES, CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES
 from outrider.kube.client import Client
@@ -117,6 +118,12 @@ class Plane:
                     return
                 await asyncio.sleep(0.05)
 
+    async def described(self) -> None:
+        """Waits until the API server has our OpenAPI documents, which it fetches a moment later."""
+        async with asyncio.timeout(60):
+            while "apis/ext.cattle.io/v1" not in (await self.client.get_json("/openapi/v3"))["paths"]:
+                await asyncio.sleep(0.2)
+
     async def person(self, *, session: bool = True) -> Person:
         """Somebody new with the rights of every user, signed in."""
         name = f"user-{uuid4().hex[:8]}"
@@ -175,7 +182,7 @@ class Plane:
 
     def kubectl(self, person: Person, folder: Path, program: Path) -> Kubectl:
         """A kubectl that is somebody, by impersonation."""
-        config = json.loads(self.api_server.kubeconfig(folder / "admin.yaml").read_bytes())
+        config = yaml.load(self.api_server.kubeconfig(folder / "admin.yaml").read_bytes())
         config["users"][0]["user"] |= {
             "as": person.name,
             "as-groups": list(GROUPS),

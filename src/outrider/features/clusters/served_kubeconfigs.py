@@ -221,7 +221,8 @@ class ServedKubeconfigs:
         wanted, before = msgspec.convert(sent, Kubeconfig).spec, spec_of(held)
         for field, wire in _WIRE.items():
             given = getattr(wanted, field)
-            if given not in (None, "", 0, []) and given != getattr(before, field):
+            # what is left out stays
+            if (given or given is False) and given != getattr(before, field):
                 raise Invalid(f"spec.{wire}: Invalid value: field is immutable")
         marks = kept_marks(sent, held)
         patch = {
