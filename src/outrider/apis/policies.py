@@ -1,8 +1,7 @@
 """Rules that CEL can check but a CRD cannot hold, because they speak of metadata (spec: clusters §1.9).
 
 They are ValidatingAdmissionPolicies (KEP-3488), which the API server evaluates by itself: they hold for
-every client and need no webhook of ours. What they cannot see stays with the controllers: whether a
-creator's principal is really that user's, and who asked for the object.
+every client and need no webhook of ours. What they cannot see is judged by guards (`apis/admission.py`).
 """
 
 import json
@@ -106,13 +105,14 @@ def _matches(kind: Kind[Any], operations: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _given(key: str, when: str = "now") -> str:
+def given(key: str, when: str = "now") -> str:
+    """CEL: whether the annotation is given, now or `before`."""
     return f"'{key}' in variables.{when}"
 
 
-def _kept(key: str) -> str:
+def kept(key: str) -> str:
     """Whether an annotation that is given was there before with the same value."""
-    return f"({_given(key, 'before')} && variables.before['{key}'] == variables.now['{key}'])"
+    return f"({given(key, 'before')} && variables.before['{key}'] == variables.now['{key}'])"
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -121,21 +121,21 @@ POLICIES: tuple[Policy, ...] = (
         kinds=(CLUSTERS, PROVISIONING_CLUSTERS),
         checks=(
             Check(
-                f"!({_given(CREATOR_ID)}) || {_IS_NEW} || {_kept(CREATOR_ID)}",
+                f"!({given(CREATOR_ID)}) || {_IS_NEW} || {kept(CREATOR_ID)}",
                 f"annotation {CREATOR_ID} is set when the cluster is created: it can be removed, but neither"
                 " changed nor added later",
             ),
             Check(
-                f"!({_given(CREATOR_PRINCIPAL_NAME)}) || {_given(CREATOR_ID)} || {_kept(CREATOR_PRINCIPAL_NAME)}",
+                f"!({given(CREATOR_PRINCIPAL_NAME)}) || {given(CREATOR_ID)} || {kept(CREATOR_PRINCIPAL_NAME)}",
                 f"annotation {CREATOR_PRINCIPAL_NAME} needs {CREATOR_ID}: it names a principal of that user",
             ),
             Check(
-                f"!({_given(NO_CREATOR_RBAC)} && {_given(CREATOR_ID)})"
-                f" || ({_kept(NO_CREATOR_RBAC)} && {_kept(CREATOR_ID)})",
+                f"!({given(NO_CREATOR_RBAC)} && {given(CREATOR_ID)})"
+                f" || ({kept(NO_CREATOR_RBAC)} && {kept(CREATOR_ID)})",
                 f"annotations {NO_CREATOR_RBAC} and {CREATOR_ID} exclude each other: remove one of them",
             ),
             Check(
-                f"!({_given(VERSION_MANAGEMENT)}) || {_kept(VERSION_MANAGEMENT)}"
+                f"!({given(VERSION_MANAGEMENT)}) || {kept(VERSION_MANAGEMENT)}"
                 f" || variables.now['{VERSION_MANAGEMENT}'] in ['true', 'false', 'system-default']",
                 f"annotation {VERSION_MANAGEMENT} takes true, false or system-default",
             ),

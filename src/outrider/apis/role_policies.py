@@ -1,22 +1,18 @@
 """Rules about roles, bindings and projects that need more than the object itself (spec: auth §3.13).
 
-Who may grant what is judged here in a way that is narrower than "holds all that is granted", and safe: `bind` on
-the role, or `own` on the cluster or project that the grant is for; `escalate` for those who write roles.
+Who may grant what is not said here but by guards of ours (`features/rbac/door.py`): no CEL can compare roles.
 """
 
 from typing import Any
 
+from outrider.apis.management.cluster import CLUSTERS
 from outrider.apis.management.cluster_role_template_binding import CLUSTER_ROLE_TEMPLATE_BINDINGS
 from outrider.apis.management.global_role import GLOBAL_ROLES
-from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
-from outrider.apis.management.group import GROUP
+from outrider.apis.management.group import CREATOR_BINDINGS, CREATOR_ID
 from outrider.apis.management.project import PROJECTS
-from outrider.apis.management.project_role_template_binding import (
-    PROJECT_ROLE_BINDINGS,
-    PROJECT_ROLE_TEMPLATE_BINDINGS,
-)
-from outrider.apis.management.role_template import CLUSTER, PROJECT, ROLE_TEMPLATES
-from outrider.apis.policies import Check, Policy
+from outrider.apis.management.role_template import ROLE_TEMPLATES
+from outrider.apis.policies import Check, Policy, given, kept
+from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.spelling import said
 from outrider.kube.kind import Kind
 
@@ -26,8 +22,6 @@ TEMPLATE_INDEX = "outrider-role-templates"
 LOCKED = ".locked"
 
 _IS_NEW = "oldObject == null"
-_SUBJECT = ("userName", "userPrincipalName", "groupName", "groupPrincipalName")
-_GLOBAL_SUBJECT = ("userName", "userPrincipalName", "groupPrincipalName")
 _SYSTEM = "authz.management.cattle.io/system-project"
 
 
@@ -41,57 +35,6 @@ def _kept(fields: tuple[tuple[str, str], ...]) -> str:
         f"{_now(field, empty)} == {said(field, empty, 'oldObject')}" for field, empty in fields
     )
     return f"(!({_IS_NEW}) && {same})"
-
-
-def _may(verb: str, resource: str, name: str, namespace: str = "") -> str:
-    where = f".namespace({namespace})" if namespace else ""
-    return f"authorizer.group('{GROUP}').resource('{resource}'){where}.name({name}).check('{verb}').allowed()"
-
-
-def _subject_kept(fields: tuple[str, ...]) -> str:
-    return _kept(tuple((field, "''") for field in fields))
-
-
-_OWNS_CLUSTER = f"variables.cluster != '' && {_may('own', 'clusters', 'variables.cluster')}"
-_OWNS_PROJECT = "variables.cluster != '' && variables.project != '' && " + _may(
-    "own", "projects", "variables.project", "variables.cluster"
-)
-_BINDS = f"variables.role != '' && {_may('bind', 'roletemplates', 'variables.role')}"
-_MAY_GIVE = "only who holds the whole role, or may bind it, can give it to others: errors due to escalation"
-_ROLE = ("role", _now("roleTemplateName"))
-_PATH = f"{_now('projectName')}.split(':')"
-
-
-def _template_checks(context: str) -> tuple[Check, ...]:
-    """What must be true of the role template that is bound, as far as it is known."""
-    unknown = "!has(params.data) || !(variables.role in params.data)"
-    return (
-        Check(
-            f"{unknown} || !params.data[variables.role].endsWith('{LOCKED}')",
-            "the referenced role is locked and cannot be assigned",
-            says="'referenced role ' + variables.role + ' is locked and cannot be assigned'",
-        ),
-        Check(
-            f"{unknown} || params.data[variables.role].startsWith('{context}')",
-            f"the referenced role cannot be given here: its context is not {context}",
-        ),
-    )
-
-
-def _escalation(name: str, kind: Kind[Any], fields: tuple[tuple[str, str], ...]) -> Policy:
-    """Who writes roles must be allowed to write any."""
-    return Policy(
-        name=name,
-        kinds=(kind,),
-        variables=(),
-        checks=(
-            Check(
-                f"{_kept(fields)} || {_may('escalate', kind.plural, 'object.metadata.name')}",
-                f"writing what a role allows needs the verb escalate on {kind.plural}: errors due to escalation",
-                reason="Forbidden",
-            ),
-        ),
-    )
 
 
 def _protection(name: str, kind: Kind[Any], fields: tuple[tuple[str, str], ...], free: str) -> Policy:
@@ -146,9 +89,36 @@ _GLOBAL_FIELDS = (
 )
 _GLOBAL_TEXTS = (("displayName", "''"), ("description", "''"))
 
+RETIRED = (
+    "outrider-role-templates",
+    "outrider-global-roles",
+    "outrider-global-role-bindings",
+    "outrider-project-role-bindings",
+    "outrider-cluster-role-binding-templates",
+    "outrider-project-role-binding-templates",
+)
+"""Policies of earlier versions, in whose place guards stand now."""
+
 ROLE_POLICIES: tuple[Policy, ...] = (
-    _escalation("outrider-role-templates", ROLE_TEMPLATES, _TEMPLATE_FIELDS),
-    _escalation("outrider-global-roles", GLOBAL_ROLES, (*_GLOBAL_FIELDS, ("newUserDefault", "false"))),
+    Policy(
+        name="outrider-creators",
+        kinds=(CLUSTERS, PROVISIONING_CLUSTERS, PROJECTS),
+        own_exempt=True,
+        checks=(
+            Check(
+                f"!({given(CREATOR_ID)}) || {kept(CREATOR_ID)}"
+                f" || ({_IS_NEW} && variables.now['{CREATOR_ID}'] == request.userInfo.username)",
+                "creatorID annotation does not match user: it names who creates the object, and is not set later",
+                reason="Forbidden",
+            ),
+            Check(
+                f"{given(CREATOR_BINDINGS)} ? {kept(CREATOR_BINDINGS)}"
+                f" : !({given(CREATOR_BINDINGS, 'before')})",
+                f"annotation {CREATOR_BINDINGS} is the server's own record of what the creator has: leave it",
+                reason="Forbidden",
+            ),
+        ),
+    ),
     _protection(
         "outrider-builtin-role-templates",
         ROLE_TEMPLATES,
@@ -159,66 +129,15 @@ ROLE_POLICIES: tuple[Policy, ...] = (
         "outrider-builtin-global-roles", GLOBAL_ROLES, (*_GLOBAL_FIELDS, *_GLOBAL_TEXTS), "'newUserDefault'"
     ),
     Policy(
-        name="outrider-global-role-bindings",
-        kinds=(GLOBAL_ROLE_BINDINGS,),
-        variables=(("role", _now("globalRoleName")),),
-        checks=(
-            Check(
-                f"{_subject_kept(_GLOBAL_SUBJECT)} || {_may('bind', 'globalroles', 'variables.role')}",
-                _MAY_GIVE,
-                reason="Forbidden",
-            ),
-        ),
-    ),
-    Policy(
         name="outrider-cluster-role-bindings",
         kinds=(CLUSTER_ROLE_TEMPLATE_BINDINGS,),
-        variables=(_ROLE, ("cluster", _now("clusterName"))),
+        variables=(("cluster", _now("clusterName")),),
         checks=(
             Check(
                 "variables.cluster == object.metadata.namespace",
                 "clusterName and namespace must be the same value",
             ),
-            Check(f"{_subject_kept(_SUBJECT)} || {_BINDS} || {_OWNS_CLUSTER}", _MAY_GIVE, reason="Forbidden"),
         ),
-    ),
-    Policy(
-        name="outrider-project-role-bindings",
-        kinds=(PROJECT_ROLE_TEMPLATE_BINDINGS, PROJECT_ROLE_BINDINGS),
-        variables=(
-            _ROLE,
-            ("path", _PATH),
-            ("cluster", "variables.path.size() == 2 ? variables.path[0] : ''"),
-            ("project", "variables.path.size() == 2 ? variables.path[1] : variables.path[0]"),
-            # One each: an expression may ask the authorizer no more than twice
-            ("binds", _BINDS),
-            ("ownsCluster", _OWNS_CLUSTER),
-            ("ownsProject", _OWNS_PROJECT),
-        ),
-        checks=(
-            Check(
-                f"{_subject_kept((*_SUBJECT, 'serviceAccount'))}"
-                " || variables.binds || variables.ownsCluster || variables.ownsProject",
-                _MAY_GIVE,
-                reason="Forbidden",
-            ),
-        ),
-    ),
-    Policy(
-        name="outrider-cluster-role-binding-templates",
-        kinds=(CLUSTER_ROLE_TEMPLATE_BINDINGS,),
-        operations=("CREATE",),
-        variables=(_ROLE,),
-        parameters=TEMPLATE_INDEX,
-        checks=_template_checks(CLUSTER),
-    ),
-    Policy(
-        name="outrider-project-role-binding-templates",
-        kinds=(PROJECT_ROLE_TEMPLATE_BINDINGS, PROJECT_ROLE_BINDINGS),
-        operations=("CREATE",),
-        variables=(_ROLE,),
-        parameters=TEMPLATE_INDEX,
-        checks=_template_checks(PROJECT),
     ),
     Policy(
         name="outrider-projects",

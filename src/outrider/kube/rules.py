@@ -67,6 +67,25 @@ class Rules:
                 named.update(rule.resource_names)
         return frozenset(name for name in named if name)
 
+    def allows_path(self, verb: str, path: str) -> bool:
+        """Whether `verb` may be done to a path that is no resource; `path` may itself end in `*`."""
+        return any(
+            _matches(rule.verbs, verb) and any(_path_matches(held, path) for held in rule.non_resource_urls)
+            for rule in self._rules
+        )
+
+    def lacks(self, wanted: Iterable[Rule]) -> Iterator[Rule]:
+        """What of the wanted rules is not covered, one verb on one thing at a time, as Kubernetes judges escalation."""
+        for rule in wanted:
+            for one in _singles(rule):
+                verb, names = one.verbs[0], one.resource_names or ("",)
+                if one.non_resource_urls:
+                    covered = self.allows_path(verb, one.non_resource_urls[0])
+                else:
+                    covered = self.allows(verb, one.api_groups[0], one.resources[0], names[0])
+                if not covered:
+                    yield one
+
 
 class Rights:
     """The rules of one user: those that hold everywhere, and those of the namespaces that were looked at."""
@@ -104,6 +123,26 @@ def _resource_matches(held: str, asked: str) -> bool:
         return True
     _, slash, subresource = asked.partition("/")
     return bool(slash) and held == f"{ALL}/{subresource}"
+
+
+def _path_matches(held: str, asked: str) -> bool:
+    if held in (ALL, asked):
+        return True
+    return held.endswith(ALL) and asked.startswith(held.rstrip(ALL))
+
+
+def _singles(rule: Rule) -> Iterator[Rule]:
+    """The rule taken apart: one verb, one group, one resource, one name (or none), or one path each."""
+    for verb in rule.verbs:
+        for path in rule.non_resource_urls:
+            yield Rule(verbs=(verb,), non_resource_urls=(path,))
+        for group in rule.api_groups:
+            for resource in rule.resources:
+                for name in rule.resource_names or ("",):
+                    names = (name,) if name else ()
+                    yield Rule(
+                        verbs=(verb,), api_groups=(group,), resources=(resource,), resource_names=names
+                    )
 
 
 class _Status(msgspec.Struct, rename="camel"):

@@ -24,6 +24,7 @@ from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
 from outrider.apis.views.view import Context
+from outrider.facade.admission import AdmissionRoute
 from outrider.facade.app import build_app
 from outrider.facade.metrics import MetricsRoute
 from outrider.facade.reach import ClusterReach
@@ -62,6 +63,7 @@ from outrider.server.config import ControlConfig
 from outrider.server.delivery import DeliveringTunnels, Delivery
 from outrider.server.doorkeeper import Doorkeeper
 from outrider.server.peers import PeerAuthority, PeerDirectory
+from outrider.server.registration import Registration
 from outrider.server.serving import Material, OwnAuthority, ServingFiles
 from outrider.server.switchboard import Outlet, Switchboard
 from outrider.server.web import QuietServer
@@ -165,7 +167,12 @@ class Control:
             send=outlet.send,
         )
         manager.add_task("peers", peers.run)
-        self._door = ApiDoor(client, config.api_door, [], clock)
+        admission = AdmissionRoute(
+            roles.guards, ready=lambda: manager.synced, proven=config.api_door.proven
+        ).route()
+        self._door = ApiDoor(client, config.api_door, [admission], clock)
+        self._registration = Registration(client, self._door, roles.guards)
+        manager.add_task("admission webhook", self._registration.run, leader_only=True)
         self._switchboard = Switchboard(
             outlet,
             verdicts=self._auth.link,
@@ -214,6 +221,7 @@ class Control:
         await asyncio.gather(install.install(self._client), self._ensure_namespaces())
         await self._door.open()
         tasks.start("the API server's door", self._door.run)
+        await self._registration.prepare()
 
     async def _prepare(self) -> None:
         await install_builtin_roles(self._client)

@@ -11,16 +11,14 @@ import pytest
 
 from outrider.apis.management import (
     CLUSTER_ROLE_TEMPLATE_BINDINGS,
-    GLOBAL_ROLE_BINDINGS,
+    CLUSTERS,
     GLOBAL_ROLES,
-    PROJECT_ROLE_BINDINGS,
-    PROJECT_ROLE_TEMPLATE_BINDINGS,
     PROJECTS,
     ROLE_TEMPLATES,
 )
-from outrider.apis.role_policies import LOCKED, TEMPLATE_INDEX
+from outrider.apis.management.group import CREATOR_BINDINGS, CREATOR_ID
 from outrider.features.rbac.builtin import install_builtin_roles
-from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, NAMESPACES
+from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES
 from outrider.kube.client import Client
 from outrider.kube.errors import ApiError, Forbidden, Invalid
 from outrider.kube.identity import Identity
@@ -105,14 +103,6 @@ def crtb(namespace: str, role: str, **more: Any) -> Json:
     return {"metadata": {"generateName": "b-", "namespace": namespace}, **fields}
 
 
-def prtb(namespace: str, project: str, role: str) -> Json:
-    fields = {"projectName": project, "roleTemplateName": role, "userName": "user-x"}
-    return {"metadata": {"generateName": "b-", "namespace": namespace}, **fields}
-
-
-ESCALATION = "errors due to escalation"
-
-
 @pytest.mark.usefixtures("enforced")
 async def test_a_binding_speaks_of_its_own_cluster(admin: Client, namespace: str) -> None:
     wrong = crtb(namespace, "cluster-member", clusterName="other")
@@ -122,93 +112,49 @@ async def test_a_binding_speaks_of_its_own_cluster(admin: Client, namespace: str
 
 
 @pytest.mark.usefixtures("enforced")
-async def test_templates_that_cannot_be_given(admin: Client, namespace: str, unique: str) -> None:
-    binding = await admin.create(CLUSTER_ROLE_TEMPLATE_BINDINGS, crtb(namespace, unique))
-    contexts = {unique: f"cluster{LOCKED}", "project-owner": "project", "cluster-owner": "cluster"}
-    index = {"metadata": {"name": TEMPLATE_INDEX, "namespace": "cattle-system"}, "data": contexts}
-    await admin.apply(NAMESPACES, {"metadata": {"name": "cattle-system"}})
-    await admin.apply(CONFIGMAPS, index)
-    for _ in range(100):
-        try:
-            made = await admin.create(CLUSTER_ROLE_TEMPLATE_BINDINGS, crtb(namespace, unique))
-        except Invalid as error:
-            said = str(error)
-            break
-        await admin.delete(CLUSTER_ROLE_TEMPLATE_BINDINGS, made.metadata.name, namespace)
-        await asyncio.sleep(0.05)
-    else:
-        pytest.fail("the lock was not seen")
-    assert f"referenced role {unique} is locked and cannot be assigned" in said
-    # old bindings go on, and can be edited
-    labels = {"metadata": {"labels": {"a": "b"}}}
-    await admin.patch(CLUSTER_ROLE_TEMPLATE_BINDINGS, binding.metadata.name, labels, namespace)
-    context = "its context is not cluster"
-    await attempt(admin, CLUSTER_ROLE_TEMPLATE_BINDINGS, crtb(namespace, "project-owner"), context)
-    for kind in (PROJECT_ROLE_TEMPLATE_BINDINGS, PROJECT_ROLE_BINDINGS):
-        await attempt(admin, kind, prtb(namespace, "c:p", "cluster-owner"), "its context is not project")
-        await attempt(admin, kind, prtb(namespace, "c:p", "project-owner"))
-
-
-@pytest.mark.usefixtures("enforced")
-async def test_who_may_give_a_role_in_a_cluster(
-    somebody: Callable[..., Any], admin: Client, namespace: str
+async def test_the_creator_of_an_object_is_whoever_makes_it(
+    somebody: Callable[..., Any], namespace: str, unique: str
 ) -> None:
-    kind = CLUSTER_ROLE_TEMPLATE_BINDINGS
-    nobody = await somebody()
-    await attempt(
-        nobody, GLOBAL_ROLE_BINDINGS, {"metadata": {"name": "x"}}, "must target"
-    )  # may write at all
-    await attempt(nobody, kind, crtb(namespace, "cluster-member"), ESCALATION)
-    binder = await somebody(allowed("bind", "roletemplates", "cluster-member"))
-    await attempt(binder, kind, crtb(namespace, "cluster-member"))
-    await attempt(binder, kind, crtb(namespace, "cluster-owner"), ESCALATION)
-    owner = await somebody(allowed("own", "clusters", namespace))
-    await attempt(owner, kind, crtb(namespace, "cluster-owner"))
-    await attempt(owner, kind, crtb("default", "cluster-owner"), ESCALATION)
-    given = await admin.create(
-        kind, crtb(namespace, "cluster-owner", userName="", userPrincipalName="github_user://1")
-    )
-    # completing a binding gives a role, too
-    with pytest.raises(Forbidden, match=ESCALATION):
-        await nobody.patch(kind, given.metadata.name, {"userName": "user-x"}, namespace)
-    await nobody.patch(kind, given.metadata.name, {"metadata": {"labels": {"a": "b"}}}, namespace)
-    await owner.patch(kind, given.metadata.name, {"userName": "user-x"}, namespace)
+    ann = await somebody(allowed("*", "clusters"))
+    mine = {CREATOR_ID: ann.identity.user}
+    for kind, place, spec in (
+        (CLUSTERS, {}, {"displayName": unique}),
+        (PROJECTS, {"namespace": namespace}, {"clusterName": namespace}),
+    ):
+        for number, (given, refused) in enumerate(
+            (
+                (mine, ""),
+                ({}, ""),
+                ({CREATOR_ID: "user-bob"}, "creatorID annotation does not match user"),
+                (mine | {CREATOR_BINDINGS: "{}"}, "the server's own record"),
+            )
+        ):
+            name = f"{unique}-{number}"
+            metadata = {"name": name, **place, "annotations": given}
+            await attempt(ann, kind, {"metadata": metadata, "spec": spec}, refused)
+        for patch in ({CREATOR_ID: "user-bob"}, {CREATOR_BINDINGS: '{"required":["cluster-owner"]}'}):
+            with pytest.raises(ApiError, match=r"creatorID annotation|creatorId is set when|own record"):
+                await ann.patch(kind, f"{unique}-0", {"metadata": {"annotations": patch}}, namespace)
+        with pytest.raises(ApiError, match=r"creatorID annotation|creatorId is set when"):
+            await ann.patch(kind, f"{unique}-1", {"metadata": {"annotations": mine}}, namespace)
+        gone = {"metadata": {"annotations": {CREATOR_ID: None}}}
+        await ann.patch(kind, f"{unique}-0", gone, namespace)
 
 
 @pytest.mark.usefixtures("enforced")
-@pytest.mark.parametrize("kind", [PROJECT_ROLE_TEMPLATE_BINDINGS, PROJECT_ROLE_BINDINGS], ids=repr)
-async def test_who_may_give_a_role_in_a_project(
-    kind: Kind[Any], somebody: Callable[..., Any], namespace: str
+async def test_what_a_creator_was_given_is_the_servers_record(
+    somebody: Callable[..., Any], admin: Client, namespace: str, unique: str
 ) -> None:
-    nobody = await somebody()
-    await attempt(nobody, kind, prtb(namespace, "c-1:p-1", "read-only"), ESCALATION)
-    owner = await somebody(allowed("own", "projects", "p-1"))
-    await attempt(owner, kind, prtb(namespace, "c-1:p-1", "read-only"))
-    await attempt(owner, kind, prtb(namespace, "c-1:p-2", "read-only"), ESCALATION)
-    cluster_owner = await somebody(allowed("own", "clusters", "c-1"))
-    await attempt(cluster_owner, kind, prtb(namespace, "c-1:p-2", "project-owner"))
-    await attempt(cluster_owner, kind, prtb(namespace, "c-2:p-2", "project-owner"), ESCALATION)
-
-
-@pytest.mark.usefixtures("enforced")
-async def test_who_may_write_roles(somebody: Callable[..., Any], unique: str) -> None:
-    nobody = await somebody()
-    role = {"metadata": {"name": unique}, "rules": [PODS]}
-    await attempt(nobody, ROLE_TEMPLATES, role, ESCALATION)
-    await attempt(nobody, GLOBAL_ROLES, {**role, "spec": {"rules": [PODS]}, "rules": None}, ESCALATION)
-    author = await somebody(allowed("escalate", "roletemplates"), allowed("escalate", "globalroles"))
-    await attempt(author, ROLE_TEMPLATES, role)
-    await attempt(author, GLOBAL_ROLES, role)
-    for kind in (ROLE_TEMPLATES, GLOBAL_ROLES):
-        with pytest.raises(Forbidden, match=ESCALATION):
-            await nobody.patch(kind, unique, {"rules": [PODS, PODS]})
-        with pytest.raises(Forbidden, match=ESCALATION):
-            await nobody.patch(kind, unique, {"rules": None, "spec": {"rules": [PODS, PODS]}})
-        await nobody.patch(kind, unique, {"displayName": "still theirs"})
-    binding = {"metadata": {"generateName": "b-"}, "globalRoleName": unique, "userName": "user-x"}
-    await attempt(author, GLOBAL_ROLE_BINDINGS, binding, ESCALATION)
-    binder = await somebody(allowed("bind", "globalroles", unique))
-    await attempt(binder, GLOBAL_ROLE_BINDINGS, binding)
+    ann = await somebody()
+    record = {CREATOR_BINDINGS: '{"required":[],"created":[]}'}
+    metadata = {"name": unique, "namespace": namespace, "annotations": record}
+    await admin.create(PROJECTS, {"metadata": metadata, "spec": {"clusterName": namespace}})
+    await ann.patch(PROJECTS, unique, {"spec": {"displayName": "x"}}, namespace)
+    for value in (None, '{"required":["project-owner"],"created":[]}'):
+        with pytest.raises(Forbidden, match="the server's own record"):
+            await ann.patch(
+                PROJECTS, unique, {"metadata": {"annotations": {CREATOR_BINDINGS: value}}}, namespace
+            )
 
 
 @pytest.mark.usefixtures("enforced")

@@ -7,10 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from outrider.apis.management.group import CREATOR_ID, CREATOR_PRINCIPAL_NAME, NO_CREATOR_RBAC
+from outrider.apis.management.group import (
+    CREATOR_BINDINGS,
+    CREATOR_ID,
+    CREATOR_PRINCIPAL_NAME,
+    NO_CREATOR_RBAC,
+)
 from outrider.apis.management.role_template import RoleTemplate
 
-PROGRESS: Final = "authz.management.cattle.io/creator-role-bindings"
+PROGRESS: Final = CREATOR_BINDINGS
 OWNER_BINDING: Final = "authz.management.cattle.io/creator-owner-binding"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from outrider.apis.admission import Guard
 from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_role_template_binding import CLUSTER_ROLE_TEMPLATE_BINDINGS
@@ -21,6 +22,7 @@ from outrider.apis.management.role_template import ROLE_TEMPLATES
 from outrider.apis.management.user import USERS
 from outrider.features.rbac.conditions import OF_GLOBAL_ROLES, OF_TEMPLATES, Words
 from outrider.features.rbac.contributor import RoleObjects, project_cluster
+from outrider.features.rbac.door import RoleGuards, rules_of
 from outrider.features.rbac.effects import Effects
 from outrider.features.rbac.reconcile_bindings import (
     BindingReconciler,
@@ -46,10 +48,11 @@ _CLUSTER = "cluster"
 
 
 class RbacFeature:
-    """What others get of this feature: `objects` is what it wants in clusters."""
+    """What others get of this feature: what it wants in clusters (`objects`), and its guards at the door."""
 
-    def __init__(self, objects: RoleObjects) -> None:
+    def __init__(self, objects: RoleObjects, guards: list[Guard]) -> None:
         self.objects = objects
+        self.guards = guards
 
 
 def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: Clock) -> RbacFeature:
@@ -132,7 +135,8 @@ def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: 
             clock=clock,
         )
     )
-    return RbacFeature(objects)
+    door = RoleGuards(client, world, lambda name: rules_of(copies.native_roles.get(ObjectKey("", name))))
+    return RbacFeature(objects, door.guards())
 
 
 def _copies(client: Client, clusters: Informer[Cluster]) -> Copies:

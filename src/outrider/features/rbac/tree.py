@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,6 +14,11 @@ from outrider.apis.management.role_template import RoleTemplate
 from outrider.kube.rules import Rule, Rules
 
 Held = Sequence[PolicyRule]
+
+EVERYTHING: Final = (
+    Rule(verbs=("*",), api_groups=("*",), resources=("*",)),
+    Rule(verbs=("*",), non_resource_urls=("*",)),
+)
 
 
 class Templates:
@@ -25,6 +32,7 @@ class Templates:
         self._external = external
         self._closures: dict[str, tuple[RoleTemplate, ...]] = {}
         self._rules: dict[str, Rules] = {}
+        self._feared: dict[str, tuple[Rule, ...]] = {}
 
     def get(self, name: str) -> RoleTemplate | None:
         """The template, or None."""
@@ -46,6 +54,37 @@ class Templates:
         if not template.external:
             return template.rules or ()
         return template.external_rules or self._external.get(template.metadata.name, ())
+
+    def feared_rules(self, name: str) -> tuple[Rule, ...]:
+        """All that it may allow, for those who judge it: everything, where nobody knows what an external one holds."""
+        if name not in self._feared:
+            self._feared[name] = tuple(rule for one in self.closure(name) for rule in self._fear(one))
+        return self._feared[name]
+
+    def _fear(self, template: RoleTemplate) -> Iterable[Rule]:
+        known = template.external_rules or template.metadata.name in self._external
+        return as_rules(self.own_rules(template)) if known or not template.external else EVERYTHING
+
+    def having(self, template: RoleTemplate, native: Held | None) -> Templates:
+        """The same with one more template, or another one of its name; `native` are the rules of its ClusterRole."""
+        name = template.metadata.name
+        external = {**self._external, **({} if native is None else {name: native})}
+        return Templates({**self._templates, name: template}, external)
+
+    def cycle(self, name: str) -> tuple[str, ...]:
+        """The shortest way by which a template inherits from itself, back to its name; empty when it does not."""
+        reached = {name: ""}
+        waiting = deque([name])
+        while waiting:
+            child = waiting.popleft()
+            template = self._templates.get(child)
+            for parent in (template.role_template_names or ()) if template else ():
+                if parent == name:
+                    return (*_way(child, reached), name)
+                if parent not in reached:
+                    reached[parent] = child
+                    waiting.append(parent)
+        return ()
 
     def rules(self, name: str) -> Rules:
         """All that it allows."""
@@ -71,6 +110,13 @@ class Templates:
             seen.add(template.metadata.name)
             yield template
             waiting += template.role_template_names or ()
+
+
+def _way(name: str, reached: Mapping[str, str]) -> tuple[str, ...]:
+    way = [name]
+    while parent := reached[way[-1]]:
+        way.append(parent)
+    return tuple(reversed(way))
 
 
 def as_rules(rules: Iterable[PolicyRule]) -> Rules:
