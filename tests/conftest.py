@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tests.support.pure  # noqa: F401  # isort: skip
 
-import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -14,16 +13,14 @@ from uuid import uuid4
 import hypothesis
 import pytest
 
-from outrider.apis.install import install
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.embedded import ports
 from outrider.kube.embedded.binary import BinaryNotFoundError, find_binary
 from outrider.kube.embedded.cluster import EmbeddedCluster
-from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
 from outrider.kube.transport import HttpTransport
 from tests.support import not_run as not_run_plugin
-from tests.support.hosted import drop_state, hosted
+from tests.support.hosted import downstream_plane, management_plane
 from tests.support.not_run import not_run
 from tools.setup.places import checkout
 
@@ -88,14 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """A real control plane with a management cluster's controllers, shared by the whole session."""
-    folder = tmp_path_factory.mktemp("api-server")
-    with hosted(
-        EmbeddedCluster(
-            folder, durable=False, controllers=MANAGEMENT_CONTROLLERS, name="tests", binary=kube_binary
-        )
-    ) as cluster:
-        yield cluster
-    drop_state(folder)
+    yield from management_plane(tmp_path_factory, "api-server", kube_binary)
 
 
 @pytest.fixture(scope="session")
@@ -103,26 +93,7 @@ def second_api_server(
     kube_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedCluster]:
     """Another control plane, with the controllers of a downstream cluster."""
-    folder = tmp_path_factory.mktemp("second-api-server")
-    with hosted(
-        EmbeddedCluster(
-            folder, durable=False, controllers=DOWNSTREAM_CONTROLLERS, name="downstream", binary=kube_binary
-        )
-    ) as cluster:
-        yield cluster
-    drop_state(folder)
-
-
-@pytest.fixture(scope="session")
-def crds(api_server: EmbeddedCluster) -> None:
-    """Our CRDs in ``api_server``."""
-
-    async def once() -> None:
-        transport = HttpTransport(api_server.access)
-        await install(Client(transport))
-        await transport.close()
-
-    asyncio.run(once())
+    yield from downstream_plane(tmp_path_factory, "second-api-server", kube_binary)
 
 
 @pytest.fixture

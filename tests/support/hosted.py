@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
 from outrider.kube.embedded.layout import Layout
 
 T = TypeVar("T")
@@ -34,6 +37,28 @@ def hosted(cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP)
+
+
+def plane(
+    paths: pytest.TempPathFactory, folder: str, binary: Path, *, name: str, controllers: Sequence[str]
+) -> Iterator[EmbeddedCluster]:
+    """What a fixture yields: a control plane that forgets what it held when it stops."""
+    place = paths.mktemp(folder)
+    with hosted(
+        EmbeddedCluster(place, durable=False, controllers=controllers, name=name, binary=binary)
+    ) as cluster:
+        yield cluster
+    drop_state(place)
+
+
+def management_plane(paths: pytest.TempPathFactory, folder: str, binary: Path) -> Iterator[EmbeddedCluster]:
+    """One with a management cluster's controllers."""
+    yield from plane(paths, folder, binary, name="tests", controllers=MANAGEMENT_CONTROLLERS)
+
+
+def downstream_plane(paths: pytest.TempPathFactory, folder: str, binary: Path) -> Iterator[EmbeddedCluster]:
+    """One with the controllers of any other cluster."""
+    yield from plane(paths, folder, binary, name="downstream", controllers=DOWNSTREAM_CONTROLLERS)
 
 
 def drop_state(data_dir: Path) -> None:

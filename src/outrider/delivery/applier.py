@@ -16,7 +16,7 @@ from outrider.delivery.errors import DeliveryError, LedgerLost
 from outrider.delivery.holding import Holding
 from outrider.delivery.instances import shares_of
 from outrider.delivery.ledger import Kept, Ledger
-from outrider.delivery.moves import Mover, moves_of
+from outrider.delivery.moves import Mover, moves_of, still_leaving
 from outrider.delivery.parts import PartError, missing
 from outrider.delivery.plan import Verdict, judge
 from outrider.delivery.presence import MANAGER
@@ -295,6 +295,7 @@ class StateApplier:
             failures=summary.failures,
             owners=summary.owners,
             shares=shares_of(holding.index.templates, holding.made),
+            leaving=still_leaving(holding.index.templates.values(), self._namespaces.spaces, known=known),
             image=self._image,
             version=self._version,
         )

@@ -15,7 +15,7 @@ from outrider.delivery.shares import Given, Share, placed
 LABEL: Final = "outrider.cattle.io/delivered"
 """On every object that a desired state brought; the watches for drift select by it."""
 
-CAPABILITIES: Final = frozenset({"release", "project", "expects", "share", "members"})
+CAPABILITIES: Final = frozenset({"release", "project", "expects", "share", "members", "within"})
 """What an entry may require of whoever applies it."""
 
 _FIRST: Final = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
@@ -56,8 +56,11 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
         expects: `EXISTING` adds to an object that somebody else made, and never makes one; `UNCLAIMED` leaves an
             object of that name alone that delivery did not make. Either is a failure where it is otherwise.
             Needs capability ``expects``.
+        within: makes this a template, too: of one object in the namespace of this name, once that is there.
+            Needs capability ``within``.
         share: of a template: amounts that differ by namespace. Needs capability ``share``.
-        joining: of a template: names of namespaces that are put into the project when they are in none.
+        joining: of a template: names of namespaces that are put into the project when they are in none of this
+            cluster's.
         leaving: of a template: the project is no more. Its namespaces leave it; those that were made through the
             management plane are deleted. Neither this nor `joining` makes anything of the object; both need
             capability ``members``.
@@ -70,10 +73,16 @@ class Entry(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, fr
     project: str = ""
     release: bool = False
     expects: str = ""
+    within: str = ""
     share: Share | None = None
     joining: tuple[str, ...] = ()
     leaving: bool = False
     requires: tuple[str, ...] = ()
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it depends on the cluster's namespaces what is made of it."""
+        return bool(self.project or self.within)
 
     @property
     def ref(self) -> Ref:
@@ -156,6 +165,6 @@ def instance(template: Entry, namespace: str, given: Given | None = None) -> Ent
     ref = template.ref
     if ref.rank == 0:
         obj = {**template.object, "metadata": {**metadata, "name": namespace}}
-        return msgspec.structs.replace(template, object=obj, project="", release=True)
+        return msgspec.structs.replace(template, object=obj, project="", within="", release=True)
     obj = {**template.object, "metadata": {**metadata, "namespace": namespace}}
-    return msgspec.structs.replace(template, object=obj, project="")
+    return msgspec.structs.replace(template, object=obj, project="", within="")

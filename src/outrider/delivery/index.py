@@ -54,7 +54,7 @@ def index_of(groups: Groups, parts: Mapping[str, bytes]) -> Index:
             except EntryError as error:
                 found.problems.append((entry.owner, str(error)))
                 continue
-            if entry.project:
+            if entry.is_template:
                 found.templates[key_of(entry)] = entry
             else:
                 found.plain[ref] = want_of(entry, leaf=leaf, place=place)

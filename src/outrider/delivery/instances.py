@@ -50,8 +50,10 @@ def instances(templates: Mapping[str, Entry], spaces: Mapping[str, Space], held:
     found = Made({}, {})
     for key in sorted(templates):
         template = templates[key]
-        here = by_project.get(template.project)
-        if here is None or template.joining or template.leaving:
+        here = by_project.get(template.project, {})
+        if template.within:
+            here = {template.within: spaces[template.within]} if template.within in spaces else {}
+        if template.joining or template.leaving:
             continue
         if template.share is not None:
             found.given[key] = allot(template.share, here, (held or {}).get(template.project, {}))

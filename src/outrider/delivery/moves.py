@@ -42,8 +42,8 @@ def moves_of(templates: Iterable[Entry], spaces: Mapping[str, Space]) -> list[Mo
     for one in templates:
         for name in one.joining:
             space = spaces.get(name)
-            if space is not None and not space.project:
-                found.append(Move(one.owner, name, space.uid, "", one.project))
+            if space is not None and not _is_here(space.project, one.project):
+                found.append(Move(one.owner, name, space.uid, space.project, one.project))
         if one.leaving:
             found += [
                 Move(one.owner, name, space.uid, one.project, "", _is_ours(name, space))
@@ -51,6 +51,17 @@ def moves_of(templates: Iterable[Entry], spaces: Mapping[str, Space]) -> list[Mo
                 if space.project == one.project
             ]
     return sorted(set(found))
+
+
+def still_leaving(templates: Iterable[Entry], spaces: Mapping[str, Space], *, known: bool) -> list[str]:
+    """Projects that are no more and have namespaces yet, as far as the namespaces are `known`."""
+    held = {space.project for space in spaces.values()}
+    return sorted({one.project for one in templates if one.leaving and (one.project in held or not known)})
+
+
+def _is_here(project: str, other: str) -> bool:
+    """Whether a project is one of the cluster of another: an annotation may be of an earlier registration."""
+    return bool(project) and project.partition(":")[0] == other.partition(":")[0]
 
 
 def _is_ours(name: str, space: Space) -> bool:

@@ -79,6 +79,7 @@ def content(status: AppliedStateStatus) -> tuple[object, ...]:
         status.failures,
         status.owners,
         status.shares,
+        status.leaving,
         status.agent_image,
         status.agent_version,
     )
@@ -109,6 +110,7 @@ def applied_status(report: StateReport) -> AppliedStateStatus:
             )
             for one in report.shares[:_MAX_SHARES]
         ],
+        leaving=[project[:127] for project in report.leaving[:_MAX_SHARES]],
         agent_image=report.image[:_LONGEST_IMAGE],
         agent_version=report.version[:63],
     )

@@ -207,6 +207,7 @@ class StateReport(
         failures: some of what failed.
         owners: the same by feature.
         shares: what was given of each project's totals.
+        leaving: projects that are no more and have namespaces yet.
         image, version: of the agent that applies; no image: it was not started by its Deployment.
     """
 
@@ -222,6 +223,7 @@ class StateReport(
     failures: list[Failure] = []
     owners: list[OwnerState] = []
     shares: list[ShareState] = []
+    leaving: list[str] = []
     image: str = ""
     version: str = ""
 

@@ -14,6 +14,7 @@ import pytest
 
 from outrider.apis.install import install
 from outrider.apis.management import CLUSTERS, Cluster
+from outrider.delivery import versions
 from outrider.delivery.applier import StateApplier
 from outrider.delivery.assembly import derive
 from outrider.delivery.ledger import LABEL, NAMESPACE
@@ -26,7 +27,6 @@ from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.builtin import NAMESPACES, SECRETS
 from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
-from outrider.kube.embedded.commands import DOWNSTREAM_CONTROLLERS, MANAGEMENT_CONTROLLERS
 from outrider.kube.identity import Identity
 from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
@@ -34,13 +34,13 @@ from outrider.runtime.controller import DONE, Controller, Result
 from outrider.runtime.informer import Informer
 from outrider.runtime.manager import Manager
 from outrider.tunnel.reports import StateReport
-from tests.support.hosted import drop_state, hosted
+from tests.support.hosted import downstream_plane, management_plane
 
 Json = dict[str, Any]
 REVIEWS = "authorization.k8s.io/v1"
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
     """Wait until it holds, and return what it gave; a coroutine function is awaited."""
     async with asyncio.timeout(seconds):
         while True:
@@ -121,16 +121,14 @@ class Site:
             )
         report = self._reported.get(key.name)
         if report is not None and (report.pending == 0 or report.failures):
-            owners = [
-                {"name": one.name, "applied": one.applied, "failed": one.failed, "message": one.message}
-                for one in report.owners
-            ]
-            applied = {"hash": report.hash, "failed": report.failed, "owners": owners}
-            if (
-                record.status.applied_state is None
-                or msgspec.to_builtins(record.status.applied_state) != applied
-            ):
-                patch = {"status": {"appliedState": applied}}
+            applied = versions.applied_status(report)
+            held = record.status.applied_state
+            if held is None or versions.content(applied) != versions.content(held):
+                fields = {
+                    field.encode_name: msgspec.to_builtins(getattr(applied, field.name))
+                    for field in msgspec.structs.fields(type(applied))
+                }
+                patch = {"status": {"appliedState": fields}}
                 await self.here.patch(CLUSTERS, key.name, patch, subresource="status")
         return DONE
 
@@ -190,14 +188,7 @@ async def site(api_server: EmbeddedCluster, second_api_server: EmbeddedCluster) 
 @pytest.fixture(scope="session")
 def api_server(kube_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """A management cluster's control plane."""
-    folder = tmp_path_factory.mktemp("rbac-management")
-    with hosted(
-        EmbeddedCluster(
-            folder, durable=False, controllers=MANAGEMENT_CONTROLLERS, name="tests", binary=kube_binary
-        )
-    ) as cluster:
-        yield cluster
-    drop_state(folder)
+    yield from management_plane(tmp_path_factory, "rbac-management", kube_binary)
 
 
 @pytest.fixture(scope="session")
@@ -205,11 +196,4 @@ def second_api_server(
     kube_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedCluster]:
     """A downstream cluster's."""
-    folder = tmp_path_factory.mktemp("rbac-downstream")
-    with hosted(
-        EmbeddedCluster(
-            folder, durable=False, controllers=DOWNSTREAM_CONTROLLERS, name="downstream", binary=kube_binary
-        )
-    ) as cluster:
-        yield cluster
-    drop_state(folder)
+    yield from downstream_plane(tmp_path_factory, "rbac-downstream", kube_binary)

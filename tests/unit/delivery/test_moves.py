@@ -13,11 +13,12 @@ from outrider.kube.client import Client
 from tests.unit.delivery.fake_cluster import FakeCluster
 
 MARK: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "members"}}
-JOINING = Entry(owner="o", object=MARK, project="c:sys", joining=("kube-system", "absent", "web"))
+JOINING = Entry(owner="o", object=MARK, project="c:sys", joining=("kube-system", "absent", "web", "moved"))
 LEAVING = Entry(owner="o", object=MARK, project="c:old", leaving=True)
 SPACES = {
     "kube-system": Space("", "1"),
     "web": Space("c:web", "2"),
+    "moved": Space("formerly:x", "6"),
     "db": Space("c:old", "3"),
     "made": Space("c:old", "4", said={"field.cattle.io/creatorId": "u-1"}),
     "default": Space("c:old", "5", said={"field.cattle.io/creatorId": "u-1"}),
@@ -30,6 +31,7 @@ def test_what_is_to_move() -> None:
         Move("o", "default", "5", "c:old", ""),
         Move("o", "kube-system", "1", "", "c:sys"),
         Move("o", "made", "4", "c:old", "", delete=True),
+        Move("o", "moved", "6", "formerly:x", "c:sys"),
     ]
 
 

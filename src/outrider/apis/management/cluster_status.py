@@ -93,6 +93,7 @@ class AppliedStateStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defa
     failures: Annotated[list[str], prop("The first ten failures.")] = []
     owners: Annotated[list[OwnerStateStatus], prop("The same by feature.")] = []
     shares: Annotated[list[ShareStatus], prop("What the namespaces of each project have of its quota.")] = []
+    leaving: Annotated[list[str], prop("Projects that are being deleted and have namespaces yet.")] = []
     agent_image: Annotated[
         str, prop("Image of the agent that applied it. Empty: one that was not started by its Deployment.")
     ] = ""
@@ -154,6 +155,9 @@ class ClusterStatus(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=
     ] = ""
     agent_upgrade: Annotated[
         AgentUpgradeStatus | None, prop("How the agent came, or comes, to that image.")
+    ] = None
+    applied_enable_network_policy: Annotated[
+        bool | None, prop("Whether projects are isolated from each other in the cluster.")
     ] = None
     auth_image: Annotated[str, prop("Image of kube-api-auth that was deployed last.")] = ""
     assets_image: Annotated[str, prop("Image of the agent's assets that was deployed last.")] = ""

@@ -17,14 +17,10 @@ class Collection:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
 
-    def add(
-        self, obj: dict[str, Any], *, project: str = "", expects: str = "", release: bool = False
-    ) -> None:
-        """Want an object; with a project, in each of its namespaces."""
-        requires = ("expects",) if expects else ()
-        entry = Entry(
-            owner=OWNER, object=obj, project=project, release=release, expects=expects, requires=requires
-        )
+    def add(self, obj: dict[str, Any], **fields: Any) -> None:
+        """Want an object; `fields` are those of an `Entry`, such as the project in whose namespaces it is wanted."""
+        entry = Entry(owner=OWNER, object=obj, **fields)
+        entry = msgspec.structs.replace(entry, requires=_required(entry))
         key = key_of(entry)
         held = self._entries.get(key)
         self._entries[key] = entry if held is None else _with_labels(held, obj["metadata"].get("labels", {}))
@@ -32,6 +28,17 @@ class Collection:
     def entries(self) -> list[Entry]:
         """All of them."""
         return list(self._entries.values())
+
+
+def _required(entry: Entry) -> tuple[str, ...]:
+    """What an agent must be able to do for it."""
+    needs = {
+        "expects": entry.expects,
+        "members": entry.joining or entry.leaving,
+        "share": entry.share,
+        "within": entry.within,
+    }
+    return tuple(name for name, needed in needs.items() if needed)
 
 
 def _with_labels(entry: Entry, more: dict[str, str]) -> Entry:

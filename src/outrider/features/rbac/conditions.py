@@ -15,6 +15,7 @@ from outrider.apis.management.binding_status import (
     BindingCondition,
     BindingStatus,
 )
+from outrider.apis.management.global_role import GlobalRoleStatus
 from outrider.features.rbac.effects import Effect, State
 from outrider.kube.conditions import rfc3339
 
@@ -44,9 +45,18 @@ OF_GLOBAL_ROLES: Final = Words(
         "ClusterPermissionsReconciled": "ClusterPermissionsExist",
         "GlobalRoleBindingReconciled": "GlobalRoleBindingExists",
         "NamespacedRoleBindingReconciled": "NamespacedRoleBindingsExist",
+        "InheritedNamespacedRoleBindingReconciled": "InheritedNamespacedRoleBindingsExist",
+        "FleetWorkspacePermissionReconciled": "FleetWorkspacePermissionsExist",
     },
     remote={"ClusterAdminRoleExists": "ClusterAdminRoleExists"},
 )
+
+_ROLES_HERE: Final = {
+    "ClusterRoleExists": "ClusterRoleExists",
+    "NamespacedRuleRoleExists": "NamespacedRuleRolesExist",
+    "FleetWorkspaceRolePermissionsReconciled": "FleetWorkspaceRolesExist",
+}
+_ROLES_THERE: Final = {"InheritedNamespacedRuleRoleExists": "InheritedNamespacedRuleRolesExist"}
 
 _STATUS: Final = {State.DONE: "True", State.FAILED: "False"}
 _REASONS: Final = {State.COMPUTING: "Computing", State.WAITING: "Waiting", State.FAILED: "Failed"}
@@ -92,6 +102,23 @@ def effective(
     return _with(before, (here, there), summaries, observed, now)
 
 
+def role_status(
+    here: Effect, there: Sequence[Effect], *, before: GlobalRoleStatus, generation: int, now: datetime
+) -> GlobalRoleStatus:
+    """The status of a global role, by its effects in the management cluster and in all others."""
+    moment, worst = rfc3339(now), _worst(there)
+    both = _worst((here, worst))
+    conditions = [_condition(kind, reason, here, generation) for kind, reason in _ROLES_HERE.items()]
+    conditions += [_condition(kind, reason, worst, generation) for kind, reason in _ROLES_THERE.items()]
+    after = GlobalRoleStatus(
+        observed_generation=generation if both.state is State.DONE else before.observed_generation,
+        last_update_time=before.last_update_time,
+        summary=_SUMMARIES.get(both.state, IN_PROGRESS),
+        conditions=timed(before.conditions, conditions, moment),
+    )
+    return after if after == before else msgspec.structs.replace(after, last_update_time=moment)
+
+
 def _worst(effects: Iterable[Effect]) -> Effect:
     order = (State.FAILED, State.COMPUTING, State.WAITING)
     found = {effect.state: effect for effect in reversed(list(effects))}
@@ -124,15 +151,16 @@ def _with(
         summary=summaries[0],
         summary_local=summaries[1],
         summary_remote=summaries[2],
-        local_conditions=_timed(before.local_conditions, conditions[0], moment),
-        remote_conditions=_timed(before.remote_conditions, conditions[1], moment),
+        local_conditions=timed(before.local_conditions, conditions[0], moment),
+        remote_conditions=timed(before.remote_conditions, conditions[1], moment),
     )
     return after if after == before else msgspec.structs.replace(after, last_update_time=moment)
 
 
-def _timed(
+def timed(
     before: list[BindingCondition], after: list[BindingCondition], moment: str
 ) -> list[BindingCondition]:
+    """The conditions of after; each has been so since it was so before."""
     since = {(one.type, one.status): one.last_transition_time for one in before}
     return [
         msgspec.structs.replace(one, last_transition_time=since.get((one.type, one.status)) or moment)

@@ -12,6 +12,7 @@ from outrider.delivery.assembly import Contribution
 from outrider.features.rbac.desired import cluster_entries
 from outrider.features.rbac.management import management_entries
 from outrider.features.rbac.snapshots import Copies, Snapshots, concerns
+from outrider.features.rbac.surroundings import SYSTEM_NAMESPACES
 from outrider.features.rbac.world import World
 from outrider.kube.meta import Object, ObjectKey
 from outrider.runtime.controller import Source
@@ -39,13 +40,22 @@ class RoleObjects:
             copies.global_roles,
             copies.global_bindings,
         )
-        of_clusters: tuple[Informer[Any], ...] = (copies.cluster_bindings, copies.projects)
-        here: tuple[Informer[Any], ...] = (copies.aliases, copies.namespaces, copies.clusters)
+        of_clusters: tuple[Informer[Any], ...] = (copies.cluster_bindings, copies.projects, copies.nodes)
+        here: tuple[Informer[Any], ...] = (
+            copies.aliases,
+            copies.namespaces,
+            copies.workspaces,
+            copies.registrations,
+        )
         self._sources: list[Source[Any, ObjectKey]] = [
             *(_Concerning(one, lambda _: self._all()) for one in everywhere),
             *(_Concerning(one, lambda obj: _cluster(obj.metadata.namespace)) for one in of_clusters),
             _Concerning(copies.project_bindings, lambda obj: _cluster(project_cluster(obj))),
             *(_Concerning(one, lambda _: (_LOCAL,)) for one in here),
+            _Concerning(copies.clusters, lambda one: _cluster(one.metadata.name)),
+            _Concerning(
+                copies.settings, lambda one: self._all() if one.metadata.name == SYSTEM_NAMESPACES else ()
+            ),
             # Most users and ClusterRoles play no part, and every cluster would be computed anew for each
             _Concerning(copies.users, lambda _: self._all() if snapshots.world.needs_users else ()),
             _Concerning(

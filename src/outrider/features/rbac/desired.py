@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from outrider.apis.management.group import GROUP
 from outrider.apis.management.policy_rule import PolicyRule
@@ -12,21 +12,28 @@ from outrider.delivery.entries import Entry
 from outrider.features.rbac.collection import Collection
 from outrider.features.rbac.global_roles import collect_in_cluster
 from outrider.features.rbac.guards import guards
+from outrider.features.rbac.isolation import collect_isolation
 from outrider.features.rbac.manifests import cluster_role, cluster_role_binding, role_binding
-from outrider.features.rbac.names import PROJECT_ID, RoleRef, Subject, binding_name, owner_label, safe_concat
+from outrider.features.rbac.names import RoleRef, Subject, binding_name, owner_label, safe_concat
+from outrider.features.rbac.quotas import collect_namespaces
+from outrider.features.rbac.standard import collect_leaving, collect_members
 from outrider.features.rbac.templates import Family, cluster_wide, in_cluster
 from outrider.features.rbac.tree import Templates
 from outrider.features.rbac.world import Grant, World
 
 _NAMESPACES: Final = ("namespaces",)
-_STATUS: Final = "cattle.io/status"
-_POPULATED: Final = '{"Conditions":[{"Type":"InitialRolesPopulated","Status":"True"}]}'
 
 
 def cluster_entries(world: World, cluster: str) -> list[Entry]:
     """All of it: ClusterRoles, bindings, and templates for the namespaces of projects."""
     found = Collection()
-    grants = world.grants.get(cluster, [])
+    collect_cluster(world, cluster, found)
+    return found.entries()
+
+
+def collect_cluster(world: World, cluster: str, found: Collection) -> None:
+    """Adds all of it."""
+    grants, around = world.grants.get(cluster, []), world.around
     inside, wide = in_cluster(world.templates), cluster_wide(world.templates)
     inside.collect(dict.fromkeys(grant.template for grant in grants), found)
     wide.collect(dict.fromkeys(grant.template for grant in grants if grant.project), found)
@@ -35,13 +42,18 @@ def cluster_entries(world: World, cluster: str) -> list[Entry]:
             _in_project(grant, inside, wide, found)
         else:
             _in_cluster(grant, inside, found)
-    for project in world.projects_of.get(cluster, []):
+    projects = world.projects_of.get(cluster, [])
+    for project in projects:
+        collect_namespaces(project, found)
+        collect_members(project, around.system_namespaces, found)
         here = [grant for grant in grants if grant.project == project.metadata.name]
         _namespaces_of(project, here, world.templates, found)
+    collect_leaving(cluster, around.leaving, found)
+    if cluster in around.isolated:
+        collect_isolation(projects, around.addresses.get(cluster, ()), found)
     collect_in_cluster(world, cluster, found)
     for guard in guards():
         found.add(guard)
-    return found.entries()
 
 
 def _in_cluster(grant: Grant, roles: Family, found: Collection) -> None:
@@ -69,12 +81,10 @@ def _bind_everywhere(grant: Grant, role: str, found: Collection) -> None:
 def _namespaces_of(
     project: Project, grants: Iterable[Grant], templates: Templates, found: Collection
 ) -> None:
-    """The namespaces themselves: their mark, and who may see, make and change them.
+    """Who may see, make and change the namespaces themselves.
 
     One binding a project with all its members in it: what it gives does not depend on the role's details.
     """
-    name = project.metadata.name
-    found.add(_mark(project), project=f"{project.spec.cluster_name}:{name}")
     creators, viewers, guards = _members(grants, templates)
     if creators:
         edit = PolicyRule(api_groups=("",), resources=_NAMESPACES, verbs=("*",))
@@ -127,16 +137,3 @@ def _bind_once(
     name = safe_concat(project.metadata.name, suffix)
     found.add(cluster_role(name, {}, rules))
     found.add(cluster_role_binding(name, {}, RoleRef("ClusterRole", name), *subjects))
-
-
-def _mark(project: Project) -> dict[str, Any]:
-    """What every namespace of the project carries."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {
-            "name": "template",
-            "labels": {PROJECT_ID: project.metadata.name},
-            "annotations": {_STATUS: _POPULATED},
-        },
-    }

@@ -5,12 +5,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.cluster import Cluster
+from outrider.apis.management.cluster_status import AppliedStateStatus
 from outrider.features.rbac.collection import OWNER
 from outrider.features.rbac.contributor import RoleObjects
-from outrider.kube.meta import ObjectKey
+from outrider.features.rbac.world import World
+from outrider.kube.meta import Object, ObjectKey
 from outrider.runtime.store import Lister
+
+SOON = 0.2
+"""Seconds after which to look again for what is being computed."""
 
 
 class State(Enum):
@@ -38,8 +42,27 @@ class Effects:
         self._clusters = clusters
         self._objects = objects
 
-    def of(self, binding: Binding, cluster: str) -> Effect:
-        """The effect of the binding, as it is now, in a cluster."""
+    def world(self, cluster: str) -> World | None:
+        """The world that a cluster has reported as applied; None while it has not reported the newest."""
+        told, applied = self._objects.told(cluster), self.applied(cluster)
+        return told.world if told is not None and applied is not None and applied.hash == told.hash else None
+
+    def computed(self, cluster: str) -> bool:
+        """Whether it was computed what a cluster is to hold; soon after a start it was not."""
+        return self._objects.told(cluster) is not None
+
+    def has_agent(self, cluster: str) -> bool:
+        """Whether an agent holds something in the cluster, or may be about to."""
+        record = self._clusters.get(ObjectKey("", cluster))
+        return record is not None and bool(record.status.connected or record.status.applied_state)
+
+    def applied(self, cluster: str) -> AppliedStateStatus | None:
+        """What a cluster reported last."""
+        record = self._clusters.get(ObjectKey("", cluster))
+        return None if record is None else record.status.applied_state
+
+    def of(self, binding: Object, cluster: str) -> Effect:
+        """The effect of a binding or global role, as it is now, in a cluster."""
         record = self._clusters.get(ObjectKey("", cluster))
         told = self._objects.told(cluster)
         if record is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from outrider.apis.management.cluster_role_template_binding import CLUSTER_ROLE_TEMPLATE_BINDINGS
@@ -14,6 +14,7 @@ from outrider.apis.management.role_template import CLUSTER
 from outrider.features.rbac.collection import Collection
 from outrider.features.rbac.manifests import cluster_role, cluster_role_binding, role, role_binding
 from outrider.features.rbac.names import GR_OWNER, GRB_OWNER, RoleRef, Subject, admin_name, h10, safe_concat
+from outrider.features.rbac.workspaces import collect_workspace_bindings, collect_workspace_roles
 from outrider.features.rbac.world import Refusal, World
 
 _CLUSTER_ADMIN: Final = RoleRef("ClusterRole", "cluster-admin")
@@ -21,6 +22,7 @@ _PRINCIPAL_NAME: Final = "auth.cattle.io/principal-display-name"
 _OF_ADMINS: Final = {"cattle.io/creator": "norman"}
 
 Bound = tuple[GlobalRoleBinding, GlobalRole, Subject]
+Rules = Mapping[str, tuple[PolicyRule, ...]] | None
 
 
 def bound(world: World) -> Iterator[Bound]:
@@ -45,12 +47,14 @@ def is_admin(found: GlobalRole) -> bool:
 
 def collect_in_cluster(world: World, cluster: str, found: Collection) -> None:
     """What global roles bring into one cluster."""
+    remote = cluster != LOCAL_CLUSTER
+    for given in world.global_roles.values() if remote else ():
+        _roles_within(given, given.inherited_namespaced_rules, found)
     for binding, given, subject in bound(world):
         if is_admin(given):
             found.add(cluster_role_binding(admin_name(subject), _OF_ADMINS, _CLUSTER_ADMIN, subject))
-        if cluster != LOCAL_CLUSTER:
-            for namespace, rules in (given.inherited_namespaced_rules or {}).items():
-                _in_namespace(binding, given, subject, namespace=namespace, rules=rules, found=found)
+        if remote:
+            _bind_within(binding, given, subject, given.inherited_namespaced_rules, found)
 
 
 def collect_here(world: World, found: Collection) -> None:
@@ -59,14 +63,15 @@ def collect_here(world: World, found: Collection) -> None:
         name = role_name(given)
         labels = {"authz.management.cattle.io/globalrole": "true", GR_OWNER: safe_concat(given.metadata.name)}
         found.add(cluster_role(name, labels, given.rules or ()))
+        _roles_within(given, given.namespaced_rules, found)
+        collect_workspace_roles(given, world.around.workspaces, found)
     for binding, given, subject in bound(world):
         grb = binding.metadata.name
         labels = {"authz.management.cattle.io/globalrolebinding": "true", GRB_OWNER: safe_concat(grb)}
         name = safe_concat("cattle-globalrolebinding", grb)
         found.add(cluster_role_binding(name, labels, RoleRef("ClusterRole", role_name(given)), subject))
-        for namespace, rules in (given.namespaced_rules or {}).items():
-            if namespace in world.namespaces:
-                _in_namespace(binding, given, subject, namespace=namespace, rules=rules, found=found)
+        _bind_within(binding, given, subject, given.namespaced_rules, found)
+        collect_workspace_bindings(binding, given, subject, world.around.workspaces, found)
         for obj in inherited(world, binding, given):
             found.add(obj)
 
@@ -118,20 +123,22 @@ def _cluster_binding(binding: GlobalRoleBinding, template: str, cluster: str) ->
     }
 
 
-def _in_namespace(
-    binding: GlobalRoleBinding,
-    given: GlobalRole,
-    subject: Subject,
-    *,
-    namespace: str,
-    rules: tuple[PolicyRule, ...],
-    found: Collection,
+def _roles_within(given: GlobalRole, rules: Rules, found: Collection) -> None:
+    """A Role in each namespace, once that is there."""
+    labels = {GR_OWNER: safe_concat(given.metadata.name)}
+    for namespace, allowed in (rules or {}).items():
+        name = safe_concat(given.metadata.name, namespace)
+        found.add(role(name, namespace, labels, allowed), within=namespace)
+
+
+def _bind_within(
+    binding: GlobalRoleBinding, given: GlobalRole, subject: Subject, rules: Rules, found: Collection
 ) -> None:
-    name = safe_concat(given.metadata.name, namespace)
-    found.add(role(name, namespace, {GR_OWNER: safe_concat(given.metadata.name)}, rules))
-    title = safe_concat(binding.metadata.name, namespace)
     labels = {GRB_OWNER: safe_concat(binding.metadata.name)}
-    found.add(role_binding(title, namespace, labels, RoleRef("Role", name), subject))
+    for namespace in rules or ():
+        ref = RoleRef("Role", safe_concat(given.metadata.name, namespace))
+        title = safe_concat(binding.metadata.name, namespace)
+        found.add(role_binding(title, namespace, labels, ref, subject), within=namespace)
 
 
 def _is_everything(rule: PolicyRule) -> bool:

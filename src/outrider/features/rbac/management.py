@@ -15,7 +15,7 @@ from outrider.apis.management.role_template import RoleTemplate
 from outrider.apis.role_policies import LOCKED, TEMPLATE_INDEX
 from outrider.delivery.entries import Entry
 from outrider.features.rbac.collection import Collection
-from outrider.features.rbac.desired import cluster_entries
+from outrider.features.rbac.desired import collect_cluster
 from outrider.features.rbac.global_roles import collect_here
 from outrider.features.rbac.manifests import cluster_role, cluster_role_binding, role, role_binding
 from outrider.features.rbac.names import (
@@ -30,13 +30,13 @@ from outrider.features.rbac.templates import Family, of_cluster_here, of_project
 from outrider.features.rbac.world import Grant, Refusal, World
 
 _NAMESPACE = "cattle-system"
+_TOKEN_READER = "crt-token-reader"  # noqa: S105 - the name of a Role
 
 
 def management_entries(world: World) -> list[Entry]:
     """All of it, with what the management cluster gets as a cluster among others."""
     found = Collection()
-    for entry in cluster_entries(world, LOCAL_CLUSTER):
-        found.add(entry.object, project=entry.project, expects=entry.expects, release=entry.release)
+    collect_cluster(world, LOCAL_CLUSTER, found)
     found.add(_index(world))
     collect_here(world, found)
     # A service account of another cluster is nobody here: one of its name here is another one
@@ -87,9 +87,23 @@ def _in_cluster(
 ) -> None:
     """What the role allows of what is kept here for the cluster and for each of its projects."""
     _bind(world, of_cluster.role_of(grant.template), grant.cluster, grant, found)
+    _reads_tokens(world, grant, found)
     for project in world.projects_of.get(grant.cluster, []):
         backing = project.status.backing_namespace
         _bind(world, of_project.role_of(grant.template), backing, grant, found)
+
+
+def _reads_tokens(world: World, grant: Grant, found: Collection) -> None:
+    """Who may read registration tokens may read the Secrets that hold them."""
+    secrets, rules = world.around.token_secrets.get(grant.cluster, ()), world.templates.rules(grant.template)
+    reads = any(rules.allows(verb, GROUP, "clusterregistrationtokens") for verb in ("get", "create"))
+    if not reads or not secrets or grant.cluster not in world.namespaces:
+        return
+    rule = PolicyRule(api_groups=("",), resources=("secrets",), resource_names=secrets, verbs=("get",))
+    found.add(role(_TOKEN_READER, grant.cluster, {}, (rule,)))
+    ref, labels = RoleRef("Role", _TOKEN_READER), {owner_label(grant.kind, grant.name): "true"}
+    title = binding_name("rb", grant.cluster, ref, grant.subject)
+    found.add(role_binding(title, grant.cluster, labels, ref, grant.subject))
 
 
 def _in_project(world: World, grant: Grant, of_project: Family, found: Collection) -> None:

@@ -18,12 +18,12 @@ from outrider.apis.management.project_role_template_binding import (
 )
 from outrider.apis.spelling import plain
 from outrider.features.rbac.conditions import Words, effective, refused
-from outrider.features.rbac.effects import Effects, State
+from outrider.features.rbac.effects import SOON, Effects, State
 from outrider.features.rbac.global_roles import is_admin
+from outrider.features.rbac.statuses import write_status
 from outrider.features.rbac.world import Refusal, World
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
-from outrider.kube.errors import NotFound
 from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import DONE, Result, requeue
@@ -33,8 +33,6 @@ B = TypeVar("B", bound=Binding)
 
 ClustersOf = Callable[[B, World], Sequence[str]]
 """The clusters that a binding speaks of, but for `local`. Raises Refusal when it grants nothing."""
-
-_SOON = 0.2
 
 
 class BindingReconciler(Generic[B]):
@@ -68,8 +66,8 @@ class BindingReconciler(Generic[B]):
             return DONE
         status, soon = self._status(stored)
         if status != stored.status:
-            await self._write(stored, status)
-        return requeue(_SOON) if soon else DONE
+            await write_status(self._client, self._kind, stored.metadata, status)
+        return requeue(SOON) if soon else DONE
 
     def _status(self, stored: B) -> tuple[BindingStatus, bool]:
         """The status, and whether to look again soon."""
@@ -84,20 +82,6 @@ class BindingReconciler(Generic[B]):
         remote = [self._effects.of(binding, one) for one in clusters]
         status = effective(self._words, local, remote, before=stored.status, generation=generation, now=now)
         return status, any(one.state is State.COMPUTING for one in (local, *remote))
-
-    async def _write(self, stored: B, status: BindingStatus) -> None:
-        metadata = stored.metadata
-        fields: dict[str, Any] = {
-            field.encode_name: msgspec.to_builtins(getattr(status, field.name))
-            for field in msgspec.structs.fields(BindingStatus)
-        }
-        patch = {"metadata": {"resourceVersion": metadata.resource_version}, "status": fields}
-        try:
-            await self._client.patch(
-                self._kind, metadata.name, patch, metadata.namespace, subresource="status"
-            )
-        except NotFound:
-            return
 
 
 def cluster_of(binding: ClusterRoleTemplateBinding, world: World) -> Sequence[str]:

@@ -9,8 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from outrider.apis.management.project import PROJECTS, Project
-from outrider.apis.management.project_role_template_binding import PROJECT_ROLE_TEMPLATE_BINDINGS
+from outrider.apis.management.project_role_template_binding import (
+    PROJECT_ROLE_BINDINGS,
+    PROJECT_ROLE_TEMPLATE_BINDINGS,
+    ProjectRoleBinding,
+)
 from outrider.features.rbac.creators import PROGRESS, creator_binding, progress
+from outrider.features.rbac.effects import SOON, Effects
 from outrider.features.rbac.names import safe_concat
 from outrider.features.rbac.world import World
 from outrider.kit.clock import Clock
@@ -18,6 +23,7 @@ from outrider.kube import conditions as c
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.errors import AlreadyExists, NotFound
+from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
 from outrider.runtime.controller import DONE, Result, requeue
 from outrider.runtime.store import Lister
@@ -32,11 +38,17 @@ class ProjectReconciler:
     """One project at a time."""
 
     def __init__(
-        self, client: Client, projects: Lister[Project], world: Callable[[], World], clock: Clock
+        self,
+        client: Client,
+        projects: Lister[Project],
+        world: Callable[[], World],
+        effects: Effects,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._projects = projects
         self._world = world
+        self._effects = effects
         self._clock = clock
 
     async def reconcile(self, key: ObjectKey) -> Result:
@@ -104,6 +116,7 @@ class ProjectReconciler:
     async def _release(self, project: Project) -> Result:
         if FINALIZER not in project.metadata.finalizers:
             return DONE
+        await self._remove_bindings(project)
         name = project.status.backing_namespace
         found: dict[str, Any] | None = None
         if name:
@@ -111,10 +124,54 @@ class ProjectReconciler:
         if found is not None and self._backs(project, found):
             await self._client.delete_if_exists(NAMESPACES, name, uid=found["metadata"]["uid"])
             return requeue(0.5)
+        if problem := self._held_by(project):
+            await self._say(project, problem)
+            return DONE if self._effects.computed(project.metadata.namespace) else requeue(SOON)
         remaining = [one for one in project.metadata.finalizers if one != FINALIZER]
         with contextlib.suppress(NotFound):
             await self._patch(project, {"metadata": {"finalizers": remaining or None}})
         return DONE
+
+    async def _remove_bindings(self, project: Project) -> None:
+        """Those beside the backing namespace; what is in it goes with it."""
+        identity, world = f"{project.metadata.namespace}:{project.metadata.name}", self._world()
+        for one in (*world.aliases, *world.project_bindings):
+            if one.project_name == identity:
+                kind: Kind[Any] = (
+                    PROJECT_ROLE_BINDINGS
+                    if isinstance(one, ProjectRoleBinding)
+                    else PROJECT_ROLE_TEMPLATE_BINDINGS
+                )
+                metadata = one.metadata
+                await self._client.delete_if_exists(kind, metadata.name, metadata.namespace, uid=metadata.uid)
+
+    def _held_by(self, project: Project) -> str:
+        """Why the project cannot go yet: its cluster has not let go of its namespaces."""
+        cluster, identity = (
+            project.metadata.namespace,
+            f"{project.metadata.namespace}:{project.metadata.name}",
+        )
+        if cluster not in self._world().clusters or not self._effects.has_agent(cluster):
+            return ""
+        applied, world = self._effects.applied(cluster), self._effects.world(cluster)
+        if applied is None or world is None or identity not in world.around.leaving:
+            return f"waiting for cluster {cluster} to take its namespaces out of the project"
+        if identity in applied.leaving:
+            return f"there are namespaces in the project yet; cluster {cluster} takes them out"
+        return ""
+
+    async def _say(self, project: Project, problem: str) -> None:
+        status = msgspec.structs.replace(project.status)
+        status.conditions = c.set_condition(
+            status.conditions,
+            "NamespacesReleased",
+            "False",
+            now=self._clock.now(),
+            reason="Waiting",
+            message=problem,
+        )
+        if status != project.status:
+            await self._patch(project, {"status": msgspec.to_builtins(status)}, subresource="status")
 
     def _backs(self, project: Project, namespace: dict[str, Any]) -> bool:
         annotations = namespace["metadata"].get("annotations") or {}

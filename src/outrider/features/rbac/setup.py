@@ -9,16 +9,19 @@ from outrider.apis.admission import Guard
 from outrider.apis.management.binding_status import Binding
 from outrider.apis.management.cluster import Cluster
 from outrider.apis.management.cluster_role_template_binding import CLUSTER_ROLE_TEMPLATE_BINDINGS
+from outrider.apis.management.fleet_workspace import FLEET_WORKSPACES
 from outrider.apis.management.global_role import GLOBAL_ROLES
 from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS
 from outrider.apis.management.group import LOCAL_CLUSTER
-from outrider.apis.management.project import PROJECTS
+from outrider.apis.management.project import PROJECTS, Project
 from outrider.apis.management.project_role_template_binding import (
     PROJECT_ROLE_BINDINGS,
     PROJECT_ROLE_TEMPLATE_BINDINGS,
     ProjectRoleTemplateBinding,
 )
+from outrider.apis.management.registration_token import REGISTRATION_TOKENS
 from outrider.apis.management.role_template import ROLE_TEMPLATES
+from outrider.apis.management.setting import SETTINGS
 from outrider.apis.management.user import USERS
 from outrider.features.rbac.conditions import OF_GLOBAL_ROLES, OF_TEMPLATES, Words
 from outrider.features.rbac.contributor import RoleObjects, project_cluster
@@ -34,8 +37,13 @@ from outrider.features.rbac.reconcile_bindings import (
     same_reports,
 )
 from outrider.features.rbac.reconcile_defaults import DefaultsReconciler, same_start
+from outrider.features.rbac.reconcile_global_roles import GlobalRoleReconciler
+from outrider.features.rbac.reconcile_global_roles import is_pending as is_pending_role
+from outrider.features.rbac.reconcile_isolation import IsolationReconciler, same_isolation
 from outrider.features.rbac.reconcile_projects import ProjectReconciler
+from outrider.features.rbac.reconcile_usage import UsageReconciler, same_usage
 from outrider.features.rbac.snapshots import NAMESPACE_NAMES, NATIVE_ROLES, Copies, Snapshots
+from outrider.features.rbac.surroundings import NODE_NETWORKS
 from outrider.kit.clock import Clock
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
@@ -66,6 +74,9 @@ def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: 
 
     def world() -> Any:
         return snapshots.world
+
+    def projects(cluster: Cluster) -> Iterable[Project]:
+        return copies.projects.list(cluster.metadata.name)
 
     def bindings(
         name: str,
@@ -120,9 +131,12 @@ def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: 
     manager.add_controller(
         Controller(
             "projects",
-            ProjectReconciler(client, copies.projects, world, clock),
+            ProjectReconciler(client, copies.projects, world, effects, clock),
             workers=4,
-            sources=[Source(copies.projects)],
+            sources=[
+                Source(copies.projects),
+                _When(clusters, same_usage, lambda one: [p.key for p in projects(one) if p.is_deleting]),
+            ],
             clock=clock,
         )
     )
@@ -133,6 +147,38 @@ def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: 
             workers=2,
             sources=[_When(clusters, same_start, lambda one: [one.key])],
             clock=clock,
+        )
+    )
+    manager.add_controller(
+        Controller(
+            "usage of projects",
+            UsageReconciler(client, copies.projects, effects, clock),
+            workers=2,
+            sources=[
+                Source(copies.projects),
+                _When(clusters, same_usage, lambda one: [p.key for p in projects(one)]),
+            ],
+            clock=clock,
+        )
+    )
+    manager.add_controller(
+        Controller(
+            "isolation of projects",
+            IsolationReconciler(client, clusters, effects),
+            workers=1,
+            sources=[_When(clusters, same_isolation, lambda one: [one.key])],
+            clock=clock,
+        )
+    )
+    roles = GlobalRoleReconciler(client, copies.global_roles, world=world, effects=effects, clock=clock)
+    waiting = _When(
+        clusters,
+        same_reports,
+        lambda _: [one.key for one in copies.global_roles.list() if is_pending_role(one)],
+    )
+    manager.add_controller(
+        Controller(
+            "global roles", roles, workers=2, sources=[Source(copies.global_roles), waiting], clock=clock
         )
     )
     door = RoleGuards(client, world, lambda name: rules_of(copies.native_roles.get(ObjectKey("", name))))
@@ -156,6 +202,10 @@ def _copies(client: Client, clusters: Informer[Cluster]) -> Copies:
         users=Informer(client, USERS),
         namespaces=Informer(client, NAMESPACE_NAMES),
         native_roles=Informer(client, NATIVE_ROLES),
+        nodes=Informer(client, NODE_NETWORKS),
+        settings=Informer(client, SETTINGS),
+        workspaces=Informer(client, FLEET_WORKSPACES),
+        registrations=Informer(client, REGISTRATION_TOKENS),
     )
 
 

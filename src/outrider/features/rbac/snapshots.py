@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from outrider.apis.management.cluster_role_template_binding import (
     CLUSTER_ROLE_TEMPLATE_BINDINGS,
     ClusterRoleTemplateBinding,
 )
+from outrider.apis.management.fleet_workspace import FLEET_WORKSPACES, FleetWorkspace
 from outrider.apis.management.global_role import GLOBAL_ROLES, GlobalRole
 from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, GlobalRoleBinding
 from outrider.apis.management.policy_rule import PolicyRule
@@ -23,9 +24,18 @@ from outrider.apis.management.project_role_template_binding import (
     ProjectRoleBinding,
     ProjectRoleTemplateBinding,
 )
+from outrider.apis.management.registration_token import REGISTRATION_TOKENS, ClusterRegistrationToken
 from outrider.apis.management.role_template import ROLE_TEMPLATES, RoleTemplate
+from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.user import USERS, User
 from outrider.apis.spelling import Spelled, plain
+from outrider.features.rbac.standard import DEFAULT, is_assigned
+from outrider.features.rbac.surroundings import (
+    NODE_NETWORKS,
+    SYSTEM_NAMESPACES,
+    NodeNetwork,
+    surroundings_of,
+)
 from outrider.features.rbac.world import World
 from outrider.kube.client import Client
 from outrider.kube.kind import Kind
@@ -76,6 +86,10 @@ COPIED: Final[dict[str, Kind[Any]]] = {
     "users": USERS,
     "namespaces": NAMESPACE_NAMES,
     "native_roles": NATIVE_ROLES,
+    "nodes": NODE_NETWORKS,
+    "settings": SETTINGS,
+    "workspaces": FLEET_WORKSPACES,
+    "registrations": REGISTRATION_TOKENS,
 }
 """What a world is made of, by the names in `Copies`."""
 
@@ -94,6 +108,10 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
     users: Informer[User]
     namespaces: Informer[Object]
     native_roles: Informer[NativeRole]
+    nodes: Informer[NodeNetwork]
+    settings: Informer[Setting]
+    workspaces: Informer[FleetWorkspace]
+    registrations: Informer[ClusterRegistrationToken]
 
     def all(self) -> list[Informer[Any]]:
         """Each of them."""
@@ -163,6 +181,14 @@ def world_of(objects: Mapping[str, list[Any]]) -> World:
             for one in objects["native_roles"]
             if one.metadata.name in templates and templates[one.metadata.name].external
         },
+        around=surroundings_of(
+            clusters=_here(objects["clusters"]),
+            nodes=objects["nodes"],
+            projects=objects["projects"],
+            settings=objects["settings"],
+            workspaces=_here(objects["workspaces"]),
+            registrations=_here(objects["registrations"]),
+        ),
     )
 
 
@@ -175,15 +201,37 @@ def concerns(event: Event[Any]) -> bool:
 def aspects(obj: Any) -> tuple[object, ...]:
     """What a world looks at in an object: all but the status that is only reported."""
     metadata = obj.metadata
-    if isinstance(obj, (Cluster, NativeRole)) or type(obj) is Object:
-        more: object = getattr(obj, "rules", None)
-    elif isinstance(obj, Project):
-        more = (obj.spec, obj.status.backing_namespace)
-    elif isinstance(obj, User):
-        more = obj.principal_ids
-    else:
-        more = (metadata.generation, metadata.annotations)
+    look = _ASPECTS.get(type(obj))
+    more: object = (metadata.generation, metadata.annotations) if look is None else look(obj)
     return (metadata.uid, metadata.deletion_timestamp is None, more)
+
+
+def _of_project(project: Project) -> object:
+    spec, quota = project.spec, project.spec.resource_quota
+    if quota is not None and quota.used_limit:
+        # What is used is written here by ourselves
+        quota = msgspec.structs.replace(quota, used_limit=None)
+        spec = msgspec.structs.replace(spec, resource_quota=quota)
+    labels = project.metadata.labels
+    return (spec, labels, project.status.backing_namespace, DEFAULT in labels and is_assigned(project))
+
+
+def _of_setting(setting: Setting) -> object:
+    matters = setting.metadata.name == SYSTEM_NAMESPACES
+    return (setting.value, setting.default) if matters else None
+
+
+_ASPECTS: Final[dict[type, Callable[[Any], object]]] = {
+    Cluster: lambda one: bool(one.spec.enable_network_policy),
+    NativeRole: lambda one: one.rules,
+    Object: lambda one: None,
+    Project: _of_project,
+    User: lambda one: one.principal_ids,
+    NodeNetwork: lambda one: one.address,
+    Setting: _of_setting,
+    FleetWorkspace: lambda one: None,
+    ClusterRegistrationToken: lambda one: one.status.token_secret_name,
+}
 
 
 def _here(objects: Iterable[O]) -> list[O]:

@@ -16,6 +16,7 @@ from outrider.apis.management.project_role_template_binding import (
 )
 from outrider.apis.management.role_template import CLUSTER, PROJECT, RoleTemplate
 from outrider.features.rbac.names import Subject
+from outrider.features.rbac.surroundings import Surroundings
 from outrider.features.rbac.tree import Held, Templates
 
 _LOCAL_PRINCIPAL: Final = "local://"
@@ -66,6 +67,7 @@ class World:
         users: Mapping[str, str] | None = None,
         namespaces: Iterable[str] = (),
         external: Mapping[str, Held] | None = None,
+        around: Surroundings | None = None,
     ) -> None:
         self.templates = Templates(templates, external or {})
         self.names = sorted(templates)
@@ -78,6 +80,7 @@ class World:
         self.projects = projects or {}
         self.users = users or {}
         self.namespaces = frozenset(namespaces)
+        self.around = around or Surroundings()
 
     @cached_property
     def grants(self) -> dict[str, list[Grant]]:
@@ -110,8 +113,9 @@ class World:
 
     @cached_property
     def generations(self) -> dict[str, int]:
-        """The generation of each binding that was looked at, by uid."""
-        return {one.metadata.uid: one.metadata.generation for one in self._bindings}
+        """The generation of each binding and global role that was looked at, by uid."""
+        known = (*self._bindings, *self.global_roles.values())
+        return {one.metadata.uid: one.metadata.generation for one in known}
 
     @property
     def _bindings(self) -> list[AnyBinding]:
