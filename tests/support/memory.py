@@ -22,6 +22,11 @@ class Peak:
         """MB by which the peak is above what was resident at the beginning."""
         return (self._read(_PEAK) - self._before) / 1024
 
+    @property
+    def now(self) -> float:
+        """MB by which what is resident now is above that."""
+        return (self._read(_NOW) - self._before) / 1024
+
     def _read(self, pattern: re.Pattern[str]) -> int:
         found = pattern.search(self._status.read_text())
         assert found is not None

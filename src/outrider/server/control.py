@@ -19,13 +19,14 @@ import uvloop
 
 from outrider import __version__
 from outrider.apis import install
+from outrider.apis.ext.token import EXT_TOKENS
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.management.setting import SETTINGS
-from outrider.apis.management.token import TOKENS
-from outrider.apis.management.user import USERS
 from outrider.apis.views.view import Context
 from outrider.facade.admission import AdmissionRoute
 from outrider.facade.app import build_app
+from outrider.facade.changes import Watches
+from outrider.facade.extension.api import ExtensionApi
 from outrider.facade.metrics import MetricsRoute
 from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
@@ -54,10 +55,11 @@ from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.meta import ObjectKey
 from outrider.kube.transport import HttpTransport
 from outrider.link.endpoint import Listener, serve
-from outrider.link.messages import Claim, Serve
+from outrider.link.messages import Serve
 from outrider.runtime.leader import Durations, LeaderElector
 from outrider.runtime.manager import Manager
 from outrider.server import defaults
+from outrider.server.aggregation import Aggregation
 from outrider.server.api_door import ApiDoor
 from outrider.server.config import ControlConfig
 from outrider.server.delivery import DeliveringTunnels, Delivery
@@ -123,7 +125,7 @@ class Control:
                 removal_patience=config.removal_patience,
             ),
             background=background,
-            mint_token=self._mint,
+            mint_token=self._auth.kubeconfig_tokens.of_claim,
             reach=self._reach.client,
             send=outlet.send,
         )
@@ -137,8 +139,9 @@ class Control:
         ]
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
         registry = Registry(views)
-        self._norman = NormanApi(registry, calls, client, clock)
-        self._steve = SteveApi(registry, calls, clock)
+        self._watches = watches = Watches(client)
+        self._norman = NormanApi(registry, calls, watches, clock)
+        self._steve = SteveApi(registry, calls, client, watches, clock)
         roles = rbac.build(client, manager, copies, clock)
         delivery = Delivery(
             background,
@@ -167,12 +170,21 @@ class Control:
             send=outlet.send,
         )
         manager.add_task("peers", peers.run)
+        self._extension = ExtensionApi(
+            [
+                *self._auth.served,
+                self._clusters.kubeconfigs(self._auth.kubeconfig_tokens, self._auth.gatekeeper.oversees),
+            ],
+            clock,
+        )
         admission = AdmissionRoute(
             roles.guards, ready=lambda: manager.synced, proven=config.api_door.proven
         ).route()
-        self._door = ApiDoor(client, config.api_door, [admission], clock)
+        self._door = ApiDoor(client, config.api_door, [admission, *self._extension.routes()], clock)
         self._registration = Registration(client, self._door, roles.guards)
         manager.add_task("admission webhook", self._registration.run, leader_only=True)
+        self._aggregation = Aggregation(client, self._door, EXT_TOKENS)
+        manager.add_task("aggregated API", self._aggregation.run, leader_only=True)
         self._switchboard = Switchboard(
             outlet,
             verdicts=self._auth.link,
@@ -200,6 +212,7 @@ class Control:
                 await self._local_record()
                 self._say_ready()
                 await stop.wait()
+                await self._aggregation.leave()
                 server.should_exit = True
                 self._door.close()
         finally:
@@ -208,8 +221,8 @@ class Control:
             await self._switchboard.close()
             self._auth.close()
             for lane in (
-                self._norman.subscriptions,
                 self._steve,
+                self._watches,
                 self._reach,
                 self._background,
                 self._transport,
@@ -285,13 +298,6 @@ class Control:
         self._switchboard.publish_material()
         if self._settings_are_there:
             await self._client.patch(SETTINGS, "cacerts", {"default": material.ca})
-
-    async def _mint(self, claim: Claim, cluster: str) -> str:
-        user = await self._client.get(USERS, claim.user)
-        # A credential that is limited to one cluster must not make one that is not.
-        limit = (await self._client.get(TOKENS, claim.token)).cluster_name if claim.token else ""
-        issued = await self._auth.issuer.kubeconfig(user, cluster=limit or cluster)
-        return issued.value
 
     def _say_ready(self) -> None:
         log.info("ready")

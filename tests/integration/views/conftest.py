@@ -10,18 +10,22 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvicorn
 
 from outrider.apis.views.view import Context, View
 from outrider.facade.app import build_app
+from outrider.facade.changes import Watches
 from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
 from outrider.facade.v1.api import SteveApi
+from outrider.facade.v1.lists import Lists
 from outrider.facade.v3.api import NormanApi
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.inside import inside_views
 from outrider.facade.v3.places import Places, binding_informer
 from outrider.facade.v3.registry import Registry
 from outrider.facade.v3.workloads import workload_view
+from outrider.facade.websocket import WebSocketProtocol
 from outrider.features.auth import setup as auth
 from outrider.features.auth.passwords import Cost
 from outrider.features.clusters import setup as clusters
@@ -132,7 +136,9 @@ class Person:
 class Plane:
     """The running server, without a gateway."""
 
-    def __init__(self, client: Client, manager: Manager, environ: dict[str, str]) -> None:
+    def __init__(
+        self, client: Client, manager: Manager, environ: dict[str, str], *, lists: Lists | None = None
+    ) -> None:
         clock = SystemClock()
         copies = cluster_informer(client)
         self.client = client
@@ -172,8 +178,9 @@ class Plane:
         ]
         self.places = Places(manager.add_informer(binding_informer(client)))
         registry, calls = Registry(self.views), Calls(client, self.reach, self.places)
-        self.norman = norman = NormanApi(registry, calls, client, clock)
-        self.steve = steve = SteveApi(registry, calls, clock)
+        self.watches = watches = Watches(client)
+        self.norman = norman = NormanApi(registry, calls, watches, clock)
+        self.steve = steve = SteveApi(registry, calls, client, watches, clock, lists=lists, counting=0.5)
         self.app = build_app(
             [*self.auth.routes, *self.clusters.routes, *norman.routes(), *steve.routes()],
             version=lambda: "v2.13.0",
@@ -213,6 +220,7 @@ async def running(client: Client, **environ: str) -> AsyncIterator[Plane]:
         await asyncio.gather(task, return_exceptions=True)
         plane.auth.close()
         await plane.steve.close()
+        await plane.watches.close()
         await plane.reach.close()
 
 
@@ -220,6 +228,23 @@ async def running(client: Client, **environ: str) -> AsyncIterator[Plane]:
 async def plane(admin: Client, crds: None) -> AsyncIterator[Plane]:
     async with running(admin) as started:
         yield started
+
+
+@pytest.fixture
+async def served(plane: Plane) -> AsyncIterator[str]:
+    options = uvicorn.Config(
+        plane.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, ws=WebSocketProtocol,
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(options)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await task
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from typing import Any
 import msgspec
 import picows
 import pytest
-import uvicorn
 from picows import WSFrame, WSListener, WSTransport
 
-from outrider.facade.websocket import MAX_MESSAGE, WebSocketProtocol
+from outrider.facade.websocket import MAX_MESSAGE
 from outrider.link.claims import encode_claim
 from outrider.link.messages import CLAIM_HEADER, Claim
 from tests.integration.views.conftest import HOST, Person, Plane
@@ -45,24 +44,6 @@ class Subscriber(WSListener):
                 message = await self.heard.get()
                 if (message["name"], message["data"]["id"]) == (name, identifier):
                     return message
-
-
-@pytest.fixture
-async def served(plane: Plane) -> AsyncIterator[str]:
-    options = uvicorn.Config(
-        plane.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, ws=WebSocketProtocol,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = uvicorn.Server(options)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server._serve())
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await task
-    await plane.norman.subscriptions.close()
 
 
 @asynccontextmanager

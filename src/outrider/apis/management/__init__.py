@@ -12,6 +12,7 @@ from outrider.apis.management.fleet_workspace import FLEET_WORKSPACES, FleetWork
 from outrider.apis.management.global_role import GLOBAL_ROLES, GlobalRole
 from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, GlobalRoleBinding
 from outrider.apis.management.node import NODES, Node
+from outrider.apis.management.preference import PREFERENCES, Preference
 from outrider.apis.management.project import PROJECTS, Project
 from outrider.apis.management.project_role_template_binding import (
     PROJECT_ROLE_BINDINGS,
@@ -46,6 +47,7 @@ KINDS = (
     FLEET_WORKSPACES,
     KONTAINER_DRIVERS,
     NODE_DRIVERS,
+    PREFERENCES,
 )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "KONTAINER_DRIVERS",
     "NODES",
     "NODE_DRIVERS",
+    "PREFERENCES",
     "PROJECTS",
     "PROJECT_ROLE_BINDINGS",
     "PROJECT_ROLE_TEMPLATE_BINDINGS",
@@ -80,6 +83,7 @@ __all__ = [
     "KontainerDriver",
     "Node",
     "NodeDriver",
+    "Preference",
     "Project",
     "ProjectRoleBinding",
     "ProjectRoleTemplateBinding",

@@ -10,22 +10,29 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from outrider.apis.norman import NormanError
+from outrider.facade.changes import Watches
 from outrider.facade.v1 import place as places
 from outrider.facade.v1.asked import Asked, Asking
 from outrider.facade.v1.collections import Collections
 from outrider.facade.v1.columns import ColumnBook
+from outrider.facade.v1.counts import Counts
 from outrider.facade.v1.definitions import Definitions
 from outrider.facade.v1.discovery import Discovery
 from outrider.facade.v1.errors import no_method, refusal
+from outrider.facade.v1.exchange import path_of
 from outrider.facade.v1.kinds import Kinds
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.objects import Objects
+from outrider.facade.v1.open import Open, extensions
 from outrider.facade.v1.place import Target
+from outrider.facade.v1.preferences import Preferences
 from outrider.facade.v1.rendering import Renderer
 from outrider.facade.v1.roots import Roots
+from outrider.facade.v1.subscribe import Subscribers
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.registry import Registry
 from outrider.kit.clock import Clock
+from outrider.kube.client import Client
 from outrider.kube.errors import KubeError
 from outrider.kube.meta import ObjectKey
 
@@ -38,8 +45,22 @@ Handler = Callable[[Request, Target], Awaitable[Response]]
 class SteveApi:
     """Serves `/v1`, at the management cluster and at every other."""
 
-    def __init__(self, registry: Registry, calls: Calls, clock: Clock, *, lists: Lists | None = None) -> None:
-        """`registry` holds the views of `/v3`, whose actions and stores hold for `/v1` as well."""
+    def __init__(
+        self,
+        registry: Registry,
+        calls: Calls,
+        client: Client,
+        watches: Watches,
+        clock: Clock,
+        *,
+        lists: Lists | None = None,
+        counting: float = 30.0,
+    ) -> None:
+        """`registry` holds the views of `/v3`, whose actions and stores hold for `/v1` as well.
+
+        `client` is the server's own; `watches` tell of what subscribers then read as themselves. Every `counting`
+        seconds it is looked for changes of counts, as long as somebody subscribes to them.
+        """
         kinds = Kinds(registry)
         self.lists = lists if lists is not None else Lists(clock.now)
         self._asking = Asking(calls, Discovery())
@@ -47,28 +68,38 @@ class SteveApi:
         renderer = Renderer(kinds, clock.now)
         self._collections = Collections(self.lists, renderer, kinds, self._learn)
         self._objects = Objects(renderer, kinds, self.lists)
-        roots = Roots(self._asking, self._columns, Definitions())
+        self._counts = Counts(self._asking, clock.now)
+        roots = Roots(self._asking, self._columns, Definitions(), self._counts)
+        self._open = Open(calls, kinds, renderer)
+        self.subscribers = Subscribers(self._asking, renderer, watches, self._counts, counting=counting)
         self._own: Mapping[str, Handler] = {
             "": roots.root,
             "schemas": roots.schemas,
             "schemaDefinitions": roots.definition,
+            "counts": roots.counts,
+            "userpreferences": Preferences(self._asking, client).answer,
+            "uiplugins": extensions,
         }
 
     def routes(self) -> list[BaseRoute]:
         """The routes; they come last, for they take every path."""
         return [
-            Route(f"{prefix}{path}", self.answer, methods=list(_METHODS))
-            for prefix in _PREFIXES
-            for path in ("/v1", "/v1/{path:path}")
+            *self.subscribers.routes(_PREFIXES),
+            *(
+                Route(f"{prefix}{path}", self.answer, methods=list(_METHODS))
+                for prefix in _PREFIXES
+                for path in ("/v1", "/v1/{path:path}")
+            ),
         ]
 
     async def close(self) -> None:
-        """Lets go of what is kept for those who look at lists."""
-        await self.lists.close()
+        """Lets go of what is kept for those who look at lists, and ends what is under way."""
+        for one in (self.lists, self._counts, self.subscribers):
+            await one.close()
 
     async def answer(self, request: Request) -> Response:
         """One request."""
-        target = places.parse(_path_of(request))
+        target = places.parse(path_of(request))
         if target is None:
             raise NormanError(404, "no such path")
         try:
@@ -77,6 +108,9 @@ class SteveApi:
             raise refusal(error) from None
 
     async def _at(self, request: Request, target: Target) -> Response:
+        answered = await self._open.answer(request, target)
+        if answered is not None:
+            return answered
         own = self._own.get(target.type)
         if own is not None:
             return await own(request, target)
@@ -111,10 +145,3 @@ class SteveApi:
 
     def _learn(self, asked: Asked, columns: Sequence[Any]) -> None:
         self._columns.learn(asked.cluster, asked.resource.kind, columns)
-
-
-def _path_of(request: Request) -> str:
-    """The path as it was sent: a name may hold what stands for something else in a path."""
-    raw = request.scope.get("raw_path") or request.scope["path"].encode()
-    path: str = raw.partition(b"?")[0].decode("ascii", "replace")
-    return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from outrider.apis.views.call import Call
 from outrider.facade.v1 import query as queries
 from outrider.facade.v1 import rendering
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.kinds import Kinds
+from outrider.facade.v1.kinds import Kinds, entry_of
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.query import OFFSET, Query, Selection
 from outrider.facade.v1.reading import Listing, ahead, scopes
@@ -56,9 +57,20 @@ class Collections:
                 return await self._plain(asked, listing, query)
             return await self._selected(asked, listing, query)
         except Forbidden:
-            if not self._kinds.listed_to_all(asked.resource.kind):
+            stored = await self._stored(asked)
+            if stored is None:
                 raise
-            return rendering.json_answer(envelope(asked, "") | {"count": 0, "data": []})
+            shape = self._renderer.shape(asked, query)
+            head = envelope(asked, "") | {"count": len(stored)}
+            return await rendering.answer(head, map(entry_of, stored), shape, len(stored))
+
+    async def _stored(self, asked: Asked) -> Sequence[Json] | None:
+        """What those see who may not list: what the store of the kind's view shows them; None where there is none."""
+        kind, call = asked.resource.kind, asked.call
+        view = self._kinds.view(kind) if not asked.cluster else None
+        if view is not None and view.store is not None and view.store.allows(call, "list", None):
+            return await view.store.list(call)
+        return () if not asked.cluster and self._kinds.listed_to_all(kind) else None
 
     def listing(self, asked: Asked, namespace: str, query: Query) -> Listing:
         """What is read for a request."""
@@ -108,7 +120,7 @@ class Collections:
             head["pages"] = math.ceil(len(numbers) / query.pagesize)
         if size and not query.pagesize and start + size < len(numbers):
             head["continue"] = f"{OFFSET}{start + size}"
-        shape = self._renderer.shape(asked, query)
+        shape = replace(self._renderer.shape(asked, query), columns=view.rows.columns)
         return await rendering.answer(head, _entries(view.rows, chosen), shape, len(chosen))
 
     async def _where(self, call: Call, selection: Selection) -> Where:

@@ -79,8 +79,10 @@ def flagged(conditions: Any) -> Any:
     """The conditions of a status, each with `error` and `transitioning`, as the state would have it."""
     if not isinstance(conditions, list):
         return conditions
-    return [one | _flags(str(one.get("type")), str(one.get("status"))) if isinstance(one, dict) else one
-            for one in conditions]  # fmt: skip
+    return [
+        one | _flags(str(one.get("type")), str(one.get("status"))) if isinstance(one, dict) else one
+        for one in conditions
+    ]
 
 
 @functools.lru_cache(maxsize=1024)

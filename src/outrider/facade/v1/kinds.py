@@ -37,6 +37,12 @@ class Kinds:
         """The view of a kind, if there is one."""
         return self._views.get((kind.group, kind.plural))
 
+    def public(self, name: str) -> View | None:
+        """The view of the kind with a collection's name, if it is shown to those who have not signed in."""
+        group, _, plural = name.rpartition(".")
+        view = self._views.get((group, plural)) or self._views.get((group, f"{plural}s"))
+        return view if view is not None and view.public else None
+
     def hidden(self, kind: Kind[Any]) -> frozenset[str]:
         """Members of the kind's objects that are never shown: digests, and the second spelling of roles."""
         view = self.view(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
@@ -10,6 +11,7 @@ from outrider.facade.v1.discovery import Resource
 from outrider.kube.meta import ObjectKey
 
 MANAGEMENT: Final = "management.cattle.io"
+_PLAIN: Final = re.compile(r"[a-z0-9./-]*")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Place:
 
     def resource(self, resource: Resource, key: ObjectKey) -> str:
         """The URL of one object."""
-        return f"{self.root}/{resource.plural}/{quote(str(key), safe=':/')}"
+        return f"{self.base}{self.prefix}/v1/{resource.plural}/{_quoted(str(key), ':/')}"
 
     def view(self, resource: Resource, key: ObjectKey) -> str:
         """The URL of the object itself: in the API of Kubernetes, but for the kinds that are the product's own."""
@@ -42,6 +44,11 @@ class Place:
         if kind.group == MANAGEMENT and kind.version == "v3":
             return self.resource(resource, key)
         return f"{self.base}{self.prefix}{kind.path(key.name, key.namespace)}"
+
+
+def _quoted(text: str, safe: str) -> str:
+    """Percent-encoded; most names need none."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=safe)
 
 
 @dataclass(frozen=True)

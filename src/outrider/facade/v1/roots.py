@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from outrider.facade.v1.asked import Asking
 from outrider.facade.v1.columns import ColumnBook
+from outrider.facade.v1.counts import Counts
 from outrider.facade.v1.definitions import Definitions
 from outrider.facade.v1.errors import no_type
 from outrider.facade.v1.place import Place, Target
@@ -19,10 +20,11 @@ SCHEMAS_HEADER = "X-API-Schemas"
 class Roots:
     """Answers for a root and its schemas."""
 
-    def __init__(self, asking: Asking, columns: ColumnBook, definitions: Definitions) -> None:
+    def __init__(self, asking: Asking, columns: ColumnBook, definitions: Definitions, counts: Counts) -> None:
         self._asking = asking
         self._columns = columns
         self._definitions = definitions
+        self._counts = counts
 
     async def root(self, request: Request, target: Target) -> Response:
         """GET of the root: where its schemas are."""
@@ -75,6 +77,18 @@ class Roots:
         links = {"self": f"{place.root}/schemaDefinitions/{resource.id}"}
         own_fields = {"id": resource.id, "type": "schemaDefinition", "links": links}
         return json_answer(own_fields | found)
+
+    async def counts(self, request: Request, target: Target) -> Response:
+        """GET of `counts`, which is one resource."""
+        call, place = await self._asking.call(request, target)
+        shown = {
+            "id": "count",
+            "type": "count",
+            "links": {"self": f"{place.root}/counts/count"},
+            "actions": {},
+            "counts": await self._counts.read(call),
+        }
+        return json_answer(shown if target.parts else collection("count", place, [shown]))
 
 
 def collection(kind: str, place: Place, rows: list[Json]) -> Json:

@@ -19,9 +19,10 @@ from outrider.facade.v1.heads import flagged, state_in
 from outrider.facade.v1.paths import Path, members
 from outrider.facade.v1.place import Place
 from outrider.facade.v1.relations import Scoped, relationships
-from outrider.facade.v1.values import Entry, state_fields
+from outrider.facade.v1.values import Entry, aged, state_fields
 from outrider.kube.meta import ObjectKey
 from outrider.kube.rules import Rights
+from outrider.kube.table import Column
 
 Json = dict[str, Any]
 
@@ -30,6 +31,9 @@ RESERVED: Final = ("id", "type", "links", "actions")
 
 _SHOWN_METADATA: Final = ("fields", "relationships", "state")
 _FLAGS: Final = frozenset({"error", "transitioning"})
+
+_LINKS: Final = (("update", "update"), ("patch", "patch"), ("remove", "delete"))
+"""Link → the verb that backs it."""
 
 Actions = Callable[[Entry, str], Mapping[str, str]]
 """The actions of an object, by its link."""
@@ -43,7 +47,8 @@ def _no_actions(_: Entry, __: str) -> Mapping[str, str]:
 class Shape:
     """How the objects of one kind are shown to one user.
 
-    `hidden` are members that are never shown. `include`, `exclude` and `emptied` are what a request asks for.
+    `columns` are those of the cells, where these were read a while ago. `hidden` are members that are never shown.
+    `include`, `exclude` and `emptied` are what a request asks for.
     """
 
     resource: Resource
@@ -51,11 +56,13 @@ class Shape:
     rights: Rights
     scoped: Scoped
     now: datetime
+    columns: Sequence[Column] = ()
     hidden: frozenset[str] = frozenset()
     include: Sequence[Path] = ()
     exclude: Sequence[Path] = ()
     emptied: Sequence[Path] = ()
     actions: Actions = field(default=_no_actions)
+    _grants: dict[str, list[tuple[str, frozenset[str] | None]]] = field(default_factory=dict, init=False)
 
     def show(self, entry: Entry) -> Json:
         """The resource of an object. Its values may be JSON, which msgspec passes on."""
@@ -78,7 +85,7 @@ class Shape:
         metadata = members(content["metadata"]) if "metadata" in content else {}
         owners = metadata.get("ownerReferences")
         content["metadata"] = metadata | {
-            "fields": entry.cells or None,
+            "fields": (aged(entry, self.columns, self.now) if self.columns else entry.cells) or None,
             "relationships": relationships(self.resource.kind, entry.key, entry.data, owners, self.scoped),
             "state": state_fields(state_in(entry.data, self.now)),
         }
@@ -96,14 +103,22 @@ class Shape:
 
     def _links(self, key: ObjectKey, link: str) -> Json:
         links = {"self": link, "view": self.place.view(self.resource, key)}
-        for name, verb in (("update", "update"), ("patch", "patch"), ("remove", "delete")):
-            if verb in self.resource.verbs and self._may(verb, key):
+        granted = self._grants.get(key.namespace)
+        if granted is None:
+            granted = self._grants[key.namespace] = self._granted(key.namespace)
+        for name, names in granted:
+            if names is None or key.name in names:
                 links[name] = link
         return links
 
-    def _may(self, verb: str, key: ObjectKey) -> bool:
+    def _granted(self, namespace: str) -> list[tuple[str, frozenset[str] | None]]:
+        """The links of what may be done in a namespace, each with the names that it may be done to (None: all)."""
         kind = self.resource.kind
-        return self.rights.allows(verb, kind.group, kind.plural, name=key.name, namespace=key.namespace)
+        return [
+            (name, self.rights.names(verb, kind.group, kind.plural, namespace=namespace))
+            for name, verb in _LINKS
+            if verb in self.resource.verbs
+        ]
 
 
 def _flag_conditions(content: Json) -> None:

@@ -19,6 +19,23 @@ from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Column
 
 _AGE: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+AGE: Final = "Age"
+"""The column that tells how old an object is."""
+
+_YEAR, _DAY, _HOUR, _MINUTE = 31_536_000, 86_400, 3_600, 60
+_NONE: Final = (1, "")
+_SPANS: Final = (
+    (8 * _YEAR, (_YEAR, "y"), _NONE),
+    (2 * _YEAR, (_YEAR, "y"), (_DAY, "d")),
+    (8 * _DAY, (_DAY, "d"), _NONE),
+    (2 * _DAY, (_DAY, "d"), (_HOUR, "h")),
+    (8 * _HOUR, (_HOUR, "h"), _NONE),
+    (3 * _HOUR, (_HOUR, "h"), (_MINUTE, "m")),
+    (10 * _MINUTE, (_MINUTE, "m"), _NONE),
+    (2 * _MINUTE, (_MINUTE, "m"), (1, "s")),
+)
+"""From how many seconds on: the unit that is told, and the one of what is left."""
+
 _UNITS: Final = (31_536_000, 86_400, 3_600, 60, 1)
 
 
@@ -54,7 +71,7 @@ def reader(path: Path, columns: Sequence[Column], now: Callable[[], datetime]) -
 
 def _cell(index: int, columns: Sequence[Column]) -> Read:
     """A column's cell; where it is the age, the moment itself, which does not change by waiting."""
-    if index < len(columns) and columns[index].name == "Age":
+    if index < len(columns) and columns[index].name == AGE:
         return lambda entry: paths.dig(entry.data, ("metadata", "creationTimestamp"))
     if index < len(columns) and columns[index].type == "date":
         return lambda entry: _moment(entry.cells[index]) if index < len(entry.cells) else None
@@ -77,6 +94,32 @@ def _moment(cell: Any) -> Any:
     if found is None or not cell:
         return cell
     return -sum(int(part) * unit for part, unit in zip(found.groups(), _UNITS, strict=True) if part)
+
+
+def aged(entry: Entry, columns: Sequence[Column], now: datetime) -> tuple[Any, ...]:
+    """The cells of an entry that was read a while ago: those that tell its age tell it as it is now."""
+    if not any(column.name == AGE for column in columns):
+        return entry.cells
+    created = paths.dig(entry.data, ("metadata", "creationTimestamp"))
+    try:
+        age = human((now - datetime.fromisoformat(created)).total_seconds())
+    except (TypeError, ValueError):
+        return entry.cells
+    return tuple(
+        age if index < len(columns) and columns[index].name == AGE else cell
+        for index, cell in enumerate(entry.cells)
+    )
+
+
+def human(seconds: float) -> str:
+    """A time as `kubectl get` tells it: the larger unit, and the next smaller one while that matters."""
+    whole = max(0, int(seconds))
+    for least, (large, unit), (small, rest) in _SPANS:
+        if whole >= least:
+            amount = whole // large
+            left = whole % large // small if rest else 0
+            return f"{amount}{unit}" + (f"{left}{rest}" if left else "")
+    return f"{whole}s"
 
 
 def rank(value: Any) -> tuple[int, float, str]:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from outrider.apis.norman import NormanError
 from outrider.apis.views.form import Form
 from outrider.apis.views.view import Context
+from outrider.facade.changes import Watches
 from outrider.facade.v3 import target as targets
 from outrider.facade.v3.calls import Calls
 from outrider.facade.v3.exchange import method_of, path_of
@@ -22,7 +23,6 @@ from outrider.facade.v3.roots import SCHEMAS, Roots
 from outrider.facade.v3.subscribe import Subscriptions
 from outrider.facade.v3.target import Target
 from outrider.kit.clock import Clock
-from outrider.kube.client import Client
 
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 
@@ -30,10 +30,10 @@ _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 class NormanApi:
     """Serves all views."""
 
-    def __init__(self, registry: Registry, calls: Calls, client: Client, clock: Clock) -> None:
-        """`client` is the server's own: it watches for what subscribers then read as themselves."""
+    def __init__(self, registry: Registry, calls: Calls, watches: Watches, clock: Clock) -> None:
+        """`watches` tell of what subscribers then read as themselves."""
         renderer = Renderer(registry, clock)
-        self.subscriptions = Subscriptions(registry, calls, renderer, client)
+        self.subscriptions = Subscriptions(registry, calls, renderer, watches)
         self._registry = registry
         self._collections = Collections(calls, renderer)
         self._resources = Resources(calls, renderer)

@@ -20,17 +20,16 @@ from outrider.apis.norman import NormanError
 from outrider.apis.views.form import Form
 from outrider.apis.views.show import identifier, root
 from outrider.apis.views.view import Json
+from outrider.facade.changes import Change, Changes, Watches
 from outrider.facade.norman import error_response, from_kubernetes
 from outrider.facade.v3 import target as targets
 from outrider.facade.v3.calls import Calls
-from outrider.facade.v3.changes import Changes
 from outrider.facade.v3.edge import Edge
 from outrider.facade.v3.exchange import path_of
 from outrider.facade.v3.registry import Registry
 from outrider.facade.v3.rendering import Renderer
 from outrider.facade.v3.target import Target
 from outrider.kit.tasks import cancel_and_wait
-from outrider.kube.client import Client
 from outrider.kube.errors import ApiError, KubeError
 from outrider.kube.meta import ObjectKey
 
@@ -44,12 +43,12 @@ class Subscriptions:
     """Serves subscribers. `pause` is how long changes gather before they are told, in seconds."""
 
     def __init__(
-        self, registry: Registry, calls: Calls, renderer: Renderer, client: Client, *, pause: float = 0.2
+        self, registry: Registry, calls: Calls, renderer: Renderer, watches: Watches, *, pause: float = 0.2
     ) -> None:
         self._registry = registry
         self._calls = calls
         self._renderer = renderer
-        self._changes = Changes(client)
+        self._watches = watches
         self._pause = pause
 
     def routes(self) -> list[WebSocketRoute]:
@@ -60,11 +59,7 @@ class Subscriptions:
     @property
     def watches(self) -> int:
         """How many kinds are watched for all subscribers together."""
-        return self._changes.watches
-
-    async def close(self) -> None:
-        """End all watches."""
-        await self._changes.close()
+        return self._watches.watches
 
     async def answer(self, websocket: WebSocket) -> None:
         """One subscriber, until it goes."""
@@ -76,13 +71,10 @@ class Subscriptions:
             refusal = error if isinstance(error, NormanError) else from_kubernetes(error)
             await websocket.send_denial_response(error_response(refusal))
             return
-        changes = Changes(call.client) if target.cluster else self._changes
         await websocket.accept()
-        try:
-            await self._serve(websocket, target, forms, changes)
-        finally:
-            if changes is not self._changes:
-                await changes.close()
+        await self._serve(
+            websocket, target, forms, self._watches.of(call.cluster, call.identity, call.client)
+        )
 
     def _target(self, websocket: WebSocket) -> Target:
         target = targets.parse(path_of(websocket).rpartition("/")[0])
@@ -113,13 +105,14 @@ class Subscriptions:
         pending: Changed = {}
         there = asyncio.Event()
 
-        def tell(form: Form, key: ObjectKey, gone: bool) -> None:
-            pending[form, key] = gone
-            there.set()
+        def tell(form: Form, change: Change) -> None:
+            if change.event != "lost":
+                pending[form, change.key] = change.gone
+                there.set()
 
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             for form in forms:
-                stack.enter_context(changes.told(form.view.kind, partial(tell, form)))
+                await stack.enter_async_context(changes.told(form.view.kind, partial(tell, form)))
             tasks = [
                 asyncio.create_task(self._report(websocket, target, pending, there)),
                 asyncio.create_task(_ping(websocket)),
