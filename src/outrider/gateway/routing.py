@@ -51,7 +51,8 @@ def route(target: bytes) -> Route:
     if kind is not None:
         return kind, "", target
     if path.split(b"/", 2)[1] in _NATIVE:
-        return LOCAL, LOCAL, target
+        # the plane's own API is everybody's who has signed in: no right to the cluster `local` is asked for
+        return LOCAL, "", target
     return CONTROL, "", target
 
 
