@@ -9,9 +9,10 @@ import pytest
 
 from outrider.kube.builtin import CONFIGMAPS, CRDS, DEPLOYMENTS, NAMESPACES, PODS, SECRETS, untyped
 from outrider.kube.client import Client
-from tests.integration.views.conftest import BASE, Person, Plane
+from tests.integration.views.conftest import BASE, RBAC, Person, Plane
 from tests.support.norman_client import NotOffered, Refused
 from tests.support.steve_client import SteveClient
+from tests.support.steve_recorder import SteveRecorder
 
 
 async def steve(who: Person, root: str = "/v1") -> SteveClient:
@@ -303,6 +304,43 @@ async def test_somebody_sees_what_is_theirs(plane: Plane, admin: Client, namespa
     assert refused.value.status == 403
     with pytest.raises(NotOffered):
         await client.create("configmap", config_map(namespace, "c"))
+
+
+async def look_around(client: SteveClient) -> int:
+    """Lists all that may be listed, and opens each resource once."""
+    seen = 0
+    for kind, schema in client.types.items():
+        if "GET" not in schema["collectionMethods"] or "kind" not in schema["attributes"]:
+            continue
+        for shown in (await client.list(kind))["data"][:3]:
+            seen += 1
+            await client.ask("GET", shown["links"]["self"])
+    return seen
+
+
+@pytest.mark.parametrize("everything", [True, False])
+async def test_nothing_is_shown_without_a_right(
+    plane: Plane, admin: Client, namespace: str, everything: bool
+) -> None:
+    for name in ("a", "b"):
+        await admin.create(CONFIGMAPS, config_map(namespace, name))
+        await admin.create(SECRETS, {"metadata": {"name": name, "namespace": namespace}})
+    jane = await (plane.administrator() if everything else plane.person())
+    if not everything:
+        await jane.may("get", "list", "patch", resource="configmaps", group="", namespace=namespace)
+        await jane.may("get", "update", resource="secrets", group="", names=["a"], namespace=namespace)
+        await jane.may("get", "list", "create", resource="namespaces", group="")
+        await jane.may("get", "delete", resource="clusterroles", group=RBAC, names=["view", "edit"])
+    recorder = SteveRecorder(admin, (), jane.identity, namespaces=jane.namespaces)
+    client = await SteveClient.open(recorder.watching(jane.send()), BASE)
+    assert await look_around(client) > 3
+    assert recorder.noted > 10
+    assert await recorder.unbacked() == []
+    if not everything:
+        assert await client.ids("secret") == [f"{namespace}/a"]
+        roles = (await client.list("rbac.authorization.k8s.io.clusterrole"))["data"]
+        assert [one["id"] for one in roles] == ["edit", "view"]
+        assert all("remove" in one["links"] and "update" not in one["links"] for one in roles)
 
 
 async def test_a_right_that_ends_ends_what_was_kept(plane: Plane, admin: Client, namespace: str) -> None:
