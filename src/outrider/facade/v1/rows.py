@@ -79,13 +79,15 @@ class Bundle:
 class Rows:
     """All rows, each at a number that it keeps; numbers of rows that are gone are not used again.
 
-    `version` grows with every change. `size` is about what the objects take, in bytes.
+    `version` grows with every change. `size` is about what the objects take, in bytes. `in_order` is a place to keep
+    the numbers in the order of the rows' keys, with the version that this was.
     """
 
     def __init__(self, columns: tuple[Column, ...], now: Callable[[], datetime]) -> None:
         self.columns = columns
         self.version = 0
         self.size = 0
+        self.in_order: tuple[int, Sequence[int]] | None = None
         self._now = now
         self._slots: list[_Slot | None] = []
         self._numbers: dict[ObjectKey, int] = {}

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from outrider.facade.v1.filters import Alternatives, text_of
@@ -15,8 +16,11 @@ from outrider.facade.v1.rows import Rows
 from outrider.facade.v1.turns import Turn
 from outrider.facade.v1.values import rank
 
-CHUNK: Final = 2000
+CHUNK: Final = 5000
 """Rows that are put in order in one turn."""
+
+SMALL: Final = 20_000
+"""Rows up to which parts that are in order are put together in one turn, too."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,25 @@ class Where:
 async def select(rows: Rows, selection: Selection, where: Where) -> list[int]:
     """The numbers of the rows that pass, in order; by namespace and name where no order is asked for."""
     turn = Turn()
-    kept: Sequence[int] = list(rows.numbers())
+    kept = await _by_key(rows, turn)
     if where != Where():
         kept = [number for number in kept if where.holds(_namespace(rows, number))]
     for alternatives in selection.filters:
         kept = await _passing(rows, kept, alternatives, turn)
-    kept = await _sorted(kept, lambda number: rows.key(number) or ("", ""), False, turn)
     for order in reversed(selection.order):
         values = await rows.values(order.path, turn)
         kept = await _sorted(kept, lambda number, held=values: rank(held[number]), order.descending, turn)  # type: ignore[misc]
     rows.close()
     return list(kept)
+
+
+async def _by_key(rows: Rows, turn: Turn) -> Sequence[int]:
+    """All rows by namespace and name: an order that every other begins with, and that is kept while nothing changes."""
+    version = rows.version
+    if rows.in_order is None or rows.in_order[0] != version:
+        found = await _sorted(list(rows.numbers()), lambda number: rows.key(number) or ("", ""), False, turn)
+        rows.in_order = (version, found)
+    return rows.in_order[1]
 
 
 def _namespace(rows: Rows, number: int) -> str:
@@ -67,15 +79,23 @@ async def _sorted(
     numbers: Sequence[int], key: Callable[[int], Any], descending: bool, turn: Turn
 ) -> Sequence[int]:
     """In order, and those that are equal as they were."""
+    keys: dict[int, Any] = {}
+    for number in numbers:
+        keys[number] = key(number)
+        if turn.over:
+            await turn.next()
     parts = []
     for start in range(0, len(numbers), CHUNK):
-        parts.append(sorted(numbers[start : start + CHUNK], key=key, reverse=descending))
+        parts.append(sorted(numbers[start : start + CHUNK], key=keys.__getitem__, reverse=descending))
         if turn.over:
             await turn.next()
     if len(parts) < 2:
         return parts[0] if parts else []
+    if len(numbers) <= SMALL:
+        # parts that are in order cost the sort little
+        return sorted(chain.from_iterable(parts), key=keys.__getitem__, reverse=descending)
     merged: list[int] = []
-    for number in heapq.merge(*parts, key=key, reverse=descending):
+    for number in heapq.merge(*parts, key=keys.__getitem__, reverse=descending):
         merged.append(number)
         if turn.over:
             await turn.next()

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.facade.v1 import query as queries
 from outrider.facade.v1.query import Query
 from outrider.facade.v1.rows import Bundle, Rows
-from outrider.facade.v1.select import CHUNK, Where, select, summarize
+from outrider.facade.v1.select import CHUNK, SMALL, Where, select, summarize
 from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Column, Row
 
@@ -182,11 +183,12 @@ def test_rows_follow_changes(before: list[dict[str, Any]], after: list[dict[str,
     asyncio.run(run())
 
 
-async def test_more_rows_than_one_turn_takes_are_in_order_too() -> None:
+@pytest.mark.parametrize("count", [2 * CHUNK + 100, SMALL + 100])
+async def test_more_rows_than_one_turn_takes_are_in_order_too(count: int) -> None:
     objects = [
-        {"name": f"n{number * 7919 % 10007:05}", "namespace": "one", "color": WORDS[number % 6], "size": number % 11,
+        {"name": f"n{number * 7919 % 100003:06}", "namespace": "one", "color": WORDS[number % 6], "size": number % 11,
          "tags": []}
-        for number in range(2 * CHUNK + 100)
+        for number in range(count)
     ]  # fmt: skip
     rows = rows_of(objects)
     query = queries.parse([("sort", "-spec.size,metadata.name")])
