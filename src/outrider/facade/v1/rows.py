@@ -15,7 +15,7 @@ import msgspec
 
 from outrider.facade.v1.paths import Path
 from outrider.facade.v1.turns import Turn
-from outrider.facade.v1.values import Entry, Read, reader
+from outrider.facade.v1.values import Entry, Read, needs_object, reader
 from outrider.kube.kind import key_of_json
 from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Column, Row
@@ -121,6 +121,11 @@ class Rows:
             self._open = (slot.packed, slot.packed.objects())
         return Entry(slot.key, slot.cells, self._open[1][slot.at])
 
+    def _outside(self, number: int) -> Entry | None:
+        """A row without its object."""
+        slot = self._slots[number]
+        return Entry(slot.key, slot.cells, b"") if slot is not None else None
+
     def close(self) -> None:
         """Drops what is unpacked."""
         self._open = None
@@ -159,9 +164,10 @@ class Rows:
         if values is None:
             values = self._values[path] = [_UNREAD] * len(self._slots)
         (read,) = self.reads((path,))
+        look = self.entry if needs_object(path, self.columns) else self._outside
         for number in range(len(values)):
             if values[number] is _UNREAD:
-                entry = self.entry(number)
+                entry = look(number)
                 values[number] = read(entry) if entry is not None else None
                 if turn.over:
                     await turn.next()

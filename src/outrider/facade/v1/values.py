@@ -69,6 +69,17 @@ def reader(path: Path, columns: Sequence[Column], now: Callable[[], datetime]) -
             return lambda entry: paths.dig(entry.data, path)
 
 
+def needs_object(path: Path, columns: Sequence[Column]) -> bool:
+    """Whether what is at a path is in the object itself; key and cells are beside it."""
+    match path:
+        case ("id",) | ("metadata", "name" | "namespace"):
+            return False
+        case ("metadata", "fields", index) if index.isdecimal():
+            return int(index) < len(columns) and columns[int(index)].name == AGE
+        case _:
+            return True
+
+
 def _cell(index: int, columns: Sequence[Column]) -> Read:
     """A column's cell; where it is the age, the moment itself, which does not change by waiting."""
     if index < len(columns) and columns[index].name == AGE:
