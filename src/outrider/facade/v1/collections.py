@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from outrider.apis.views.call import Call
 from outrider.facade.v1 import query as queries
-from outrider.facade.v1 import rendering
+from outrider.facade.v1 import rendering, values
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.kinds import Kinds, entry_of
+from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.query import OFFSET, Query, Selection
 from outrider.facade.v1.reading import Listing, ahead, scopes
@@ -29,7 +29,6 @@ from outrider.facade.v1.turns import Turn
 from outrider.facade.v1.values import Entry
 from outrider.facade.v3.inside import PROJECT, namespaces_of
 from outrider.kube.errors import Forbidden
-from outrider.kube.kind import key_of_json
 from outrider.kube.meta import List
 from outrider.kube.table import Row, Table
 
@@ -62,7 +61,7 @@ class Collections:
                 raise
             shape = self._renderer.shape(asked, query)
             head = envelope(asked, "") | {"count": len(stored)}
-            return await rendering.answer(head, map(entry_of, stored), shape, len(stored))
+            return await rendering.answer(head, map(stored_entry, stored), shape, len(stored))
 
     async def _stored(self, asked: Asked) -> Sequence[Json] | None:
         """What those see who may not list: what the store of the kind's view shows them; None where there is none."""
@@ -95,7 +94,7 @@ class Collections:
             rows = first.items[0].rows
             rest = {"continue": first.continue_token} if first.continue_token else {}
             return await rendering.answer(
-                head | {"count": len(rows)} | rest, map(_entry, rows), shape, len(rows)
+                head | {"count": len(rows)} | rest, map(values.entry_of, rows), shape, len(rows)
             )
         counted = [0]
         resources = _shown(first, pages, shape, counted)
@@ -155,10 +154,6 @@ def _spaces(namespaces: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> f
     )
 
 
-def _entry(row: Row) -> Entry:
-    return Entry(key_of_json(row.object), row.cells, row.object)
-
-
 def _entries(rows: Rows, numbers: Sequence[int]) -> Iterator[Entry]:
     for number in numbers:
         entry = rows.entry(number)
@@ -175,7 +170,7 @@ async def _shown(
     async with aclosing(ahead(pages)) as coming:
         while True:
             for row in rows:
-                yield msgspec.json.encode(shape.show(_entry(row)))
+                yield msgspec.json.encode(shape.show(values.entry_of(row)))
                 if turn.over:
                     await turn.next()
             counted[0] += len(rows)

@@ -71,7 +71,7 @@ class Kinds:
         return offered
 
 
-def entry_of(obj: Mapping[str, Any], cells: Sequence[Any] = ()) -> Entry:
+def stored_entry(obj: Mapping[str, Any], cells: Sequence[Any] = ()) -> Entry:
     """The entry of an object in plain values."""
     meta = obj.get("metadata") or {}
     key = ObjectKey(meta.get("namespace") or "", meta.get("name") or "")

@@ -15,15 +15,15 @@ from outrider.apis.views.show import key_of
 from outrider.apis.views.view import Invocation, View
 from outrider.facade.v1 import query as queries
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.kinds import Kinds, entry_of
+from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.rendering import Renderer, json_answer
 from outrider.facade.v1.shape import unshaped
-from outrider.facade.v1.values import Entry
+from outrider.facade.v1.values import Entry, entry_of
 from outrider.facade.v3.exchange import body_of, find_action, no_right, result, unavailable
 from outrider.kube.client import Client
 from outrider.kube.errors import ApiError, Forbidden, NotFound
-from outrider.kube.kind import Kind, key_of_json
+from outrider.kube.kind import Kind
 from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Table, TableKind
 from outrider.kube.transport import Request as KubeRequest
@@ -119,7 +119,7 @@ class Objects:
             left = await client.get(kind, key.name, key.namespace)
         except (NotFound, Forbidden):
             return Response(status_code=204)
-        return self._shown(request, asked, entry_of(left))
+        return self._shown(request, asked, stored_entry(left))
 
     async def act(self, request: Request, asked: Asked, key: ObjectKey) -> Response:
         """POST with an action: those that the kind's view in `/v3` has."""
@@ -153,11 +153,11 @@ class Objects:
             view = self._kinds.view(asked.resource.kind) if not asked.cluster else None
             if view is None or view.store is None or not view.store.allows(asked.call, "get", key):
                 raise
-            return entry_of(await view.store.get(asked.call, key))
+            return stored_entry(await view.store.get(asked.call, key))
 
     async def _written(self, request: Request, asked: Asked, stored: Json, status: int = 200) -> Response:
         self._lists.wrote(asked.cluster, asked.resource.kind, asked.resource.kind.key(stored))
-        return self._shown(request, asked, entry_of(stored), status)
+        return self._shown(request, asked, stored_entry(stored), status)
 
     def _shown(self, request: Request, asked: Asked, entry: Entry, status: int = 200) -> Response:
         query = queries.parse(request.query_params.multi_items())
@@ -170,8 +170,7 @@ async def read(client: Client, kind: Kind[Any], key: ObjectKey) -> Entry:
         table: Table = await client.get(TableKind(kind), key.name, key.namespace)
     except ValueError:
         raise NotFound(f"{kind.plural} {key.name[:80]!r} not found") from None
-    row = table.rows[0]
-    return Entry(key_of_json(row.object), row.cells, bytes(row.object))
+    return entry_of(table.rows[0])
 
 
 def _path(kind: Kind[Any], key: ObjectKey) -> str:

@@ -15,7 +15,7 @@ from outrider.facade.v1 import query as queries
 from outrider.facade.v1 import rendering
 from outrider.facade.v1.asked import Asked
 from outrider.facade.v1.discovery import Catalogue, Resource
-from outrider.facade.v1.kinds import Kinds, entry_of
+from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.place import Place, Target
 from outrider.facade.v1.rendering import Renderer
 from outrider.facade.v3.calls import Calls
@@ -47,8 +47,10 @@ class Open:
         query = queries.parse(request.query_params.multi_items())
         shape = self._renderer.shape(asked, query)
         if target.parts:
-            return rendering.json_answer(shape.show(entry_of(await self._one(view, call, target.parts[0]))))
-        entries = [entry_of(one) for one in await view.store.list(call)]
+            return rendering.json_answer(
+                shape.show(stored_entry(await self._one(view, call, target.parts[0])))
+            )
+        entries = [stored_entry(one) for one in await view.store.list(call)]
         return await rendering.answer(
             {**_envelope(asked), "count": len(entries)}, entries, shape, len(entries)
         )

@@ -15,8 +15,7 @@ import msgspec
 
 from outrider.facade.v1.paths import Path
 from outrider.facade.v1.turns import Turn
-from outrider.facade.v1.values import Entry, Read, needs_object, reader
-from outrider.kube.kind import key_of_json
+from outrider.facade.v1.values import Entry, Read, entry_of, needs_object, reader
 from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Column, Row
 
@@ -47,11 +46,12 @@ class Packed:
 class _Slot:
     """Where a row is."""
 
-    __slots__ = ("at", "cells", "key", "packed")
+    __slots__ = ("at", "cells", "created", "key", "packed")
 
-    def __init__(self, key: ObjectKey, cells: tuple[Any, ...], packed: Packed, at: int) -> None:
-        self.key = key
-        self.cells = cells
+    def __init__(self, entry: Entry, packed: Packed, at: int) -> None:
+        self.key = entry.key
+        self.cells = entry.cells
+        self.created = entry.created
         self.packed = packed
         self.at = at
 
@@ -70,8 +70,8 @@ class Bundle:
             packed = Packed(row.object for row in part)
             self.size += len(packed)
             for at, row in enumerate(part):
-                entry = Entry(key_of_json(row.object), row.cells, row.object)
-                self.slots.append(_Slot(entry.key, entry.cells, packed, at))
+                entry = entry_of(row)
+                self.slots.append(_Slot(entry, packed, at))
                 for values, read in zip(self.values, reads, strict=True):
                     values.append(read(entry))
 
@@ -119,12 +119,12 @@ class Rows:
             return None
         if self._open is None or self._open[0] is not slot.packed:
             self._open = (slot.packed, slot.packed.objects())
-        return Entry(slot.key, slot.cells, self._open[1][slot.at])
+        return Entry(slot.key, slot.cells, self._open[1][slot.at], slot.created)
 
     def _outside(self, number: int) -> Entry | None:
         """A row without its object."""
         slot = self._slots[number]
-        return Entry(slot.key, slot.cells, b"") if slot is not None else None
+        return Entry(slot.key, slot.cells, b"", slot.created) if slot is not None else None
 
     def close(self) -> None:
         """Drops what is unpacked."""
@@ -164,7 +164,7 @@ class Rows:
         if values is None:
             values = self._values[path] = [_UNREAD] * len(self._slots)
         (read,) = self.reads((path,))
-        look = self.entry if needs_object(path, self.columns) else self._outside
+        look = self.entry if needs_object(path) else self._outside
         for number in range(len(values)):
             if values[number] is _UNREAD:
                 entry = look(number)

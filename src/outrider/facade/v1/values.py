@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from outrider.facade.v1.filters import number, text_of
 from outrider.facade.v1.heads import state_in
 from outrider.facade.v1.paths import Path
 from outrider.kube.meta import ObjectKey
-from outrider.kube.table import Column
+from outrider.kube.table import Column, Row
 
 _AGE: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 AGE: Final = "Age"
@@ -41,11 +41,35 @@ _UNITS: Final = (31_536_000, 86_400, 3_600, 60, 1)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row as it came: key, cells, and the object as JSON."""
+    """One row as it came: key, cells, the object as JSON, and when that was created, as it says."""
 
     key: ObjectKey
     cells: tuple[Any, ...]
     data: bytes | msgspec.Raw
+    created: str = ""
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    creation_timestamp: str | None = None
+
+
+class _Named(msgspec.Struct):
+    metadata: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def entry_of(row: Row) -> Entry:
+    """The entry of a row; what has no name has an empty one."""
+    try:
+        meta = _NAMED.decode(row.object).metadata
+    except msgspec.MsgspecError:
+        meta = _Meta()
+    key = ObjectKey(meta.namespace, meta.name)
+    return Entry(key, row.cells, row.object, meta.creation_timestamp or "")
 
 
 Read = Callable[[Entry], Any]
@@ -54,13 +78,10 @@ Read = Callable[[Entry], Any]
 
 def reader(path: Path, columns: Sequence[Column], now: Callable[[], datetime]) -> Read:
     """How to read a path."""
+    beside = _BESIDE.get(path)
+    if beside is not None:
+        return beside
     match path:
-        case ("id",):
-            return lambda entry: str(entry.key)
-        case ("metadata", "name"):
-            return lambda entry: entry.key.name
-        case ("metadata", "namespace"):
-            return lambda entry: entry.key.namespace or None
         case ("metadata", "fields", index) if index.isdecimal():
             return _cell(int(index), columns)
         case ("metadata", "state", field):
@@ -69,21 +90,24 @@ def reader(path: Path, columns: Sequence[Column], now: Callable[[], datetime]) -
             return lambda entry: paths.dig(entry.data, path)
 
 
-def needs_object(path: Path, columns: Sequence[Column]) -> bool:
-    """Whether what is at a path is in the object itself; key and cells are beside it."""
-    match path:
-        case ("id",) | ("metadata", "name" | "namespace"):
-            return False
-        case ("metadata", "fields", index) if index.isdecimal():
-            return int(index) < len(columns) and columns[int(index)].name == AGE
-        case _:
-            return True
+_BESIDE: Final[Mapping[Path, Read]] = {
+    ("id",): lambda entry: str(entry.key),
+    ("metadata", "name"): lambda entry: entry.key.name,
+    ("metadata", "namespace"): lambda entry: entry.key.namespace or None,
+    ("metadata", "creationTimestamp"): lambda entry: entry.created or None,
+}
+"""What an entry holds beside its object."""
+
+
+def needs_object(path: Path) -> bool:
+    """Whether what is at a path is in the object itself; key, age and cells are beside it."""
+    return path not in _BESIDE and not (path[:2] == ("metadata", "fields") and path[-1].isdecimal())
 
 
 def _cell(index: int, columns: Sequence[Column]) -> Read:
     """A column's cell; where it is the age, the moment itself, which does not change by waiting."""
     if index < len(columns) and columns[index].name == AGE:
-        return lambda entry: paths.dig(entry.data, ("metadata", "creationTimestamp"))
+        return lambda entry: entry.created or None
     if index < len(columns) and columns[index].type == "date":
         return lambda entry: _moment(entry.cells[index]) if index < len(entry.cells) else None
     return lambda entry: entry.cells[index] if index < len(entry.cells) else None
@@ -111,9 +135,8 @@ def aged(entry: Entry, columns: Sequence[Column], now: datetime) -> tuple[Any, .
     """The cells of an entry that was read a while ago: those that tell its age tell it as it is now."""
     if not any(column.name == AGE for column in columns):
         return entry.cells
-    created = paths.dig(entry.data, ("metadata", "creationTimestamp"))
     try:
-        age = human((now - datetime.fromisoformat(created)).total_seconds())
+        age = human((now - datetime.fromisoformat(entry.created)).total_seconds())
     except (TypeError, ValueError):
         return entry.cells
     return tuple(

@@ -36,7 +36,8 @@ def shape(kind: Any = PODS, rules: tuple[Rule, ...] = (ALL,), **more: Any) -> Sh
 
 def entry(obj: dict[str, Any], cells: tuple[Any, ...] = ()) -> Entry:
     meta = obj["metadata"]
-    return Entry(ObjectKey(meta.get("namespace", ""), meta["name"]), cells, msgspec.json.encode(obj))
+    key = ObjectKey(meta.get("namespace", ""), meta["name"])
+    return Entry(key, cells, msgspec.json.encode(obj), meta.get("creationTimestamp", ""))
 
 
 def shown(how: Shape, obj: dict[str, Any], cells: tuple[Any, ...] = ()) -> dict[str, Any]:
