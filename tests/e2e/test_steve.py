@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+import picows
 import pytest
 
 from tests.support.door import Door
@@ -79,6 +82,49 @@ def test_somebody_sees_in_the_cluster_what_its_own_roles_let_them(
         assert (refused.status, refused.json()["code"]) == (403, "Forbidden")
     finally:
         people.drop()
+
+
+def test_a_token_for_one_cluster_is_good_for_that_clusters_root(
+    admin: Door, first: dict[str, Any], second: dict[str, Any], root: str
+) -> None:
+    made = admin.post("/v3/tokens", {"type": "token", "clusterId": first["id"]}).json()
+    narrow = admin.with_token(made["token"])
+    assert narrow.get(f"{root}/namespaces").status == 200
+    assert narrow.get(f"/k8s/clusters/{second['id']}/v1/namespaces").status in (401, 404)
+    assert narrow.get("/v1/namespaces").status == 401
+
+
+async def test_changes_in_the_cluster_are_told_through_the_front_door(
+    admin: Door, root: str, direct: Kubectl, namespace: str
+) -> None:
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    class Subscriber(picows.WSListener):
+        def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+            if frame.msg_type == picows.WSMsgType.TEXT:
+                heard.put_nowait(msgspec.json.decode(frame.get_payload_as_bytes()))
+
+    async def until(name: str) -> dict[str, Any]:
+        while (message := await heard.get())["name"] != name:
+            assert message["name"] == "ping", message
+        return message
+
+    url = admin.url.replace("https:", "wss:") + f"{root}/subscribe"
+    headers = dict(admin.headers())
+    transport, _ = await picows.ws_connect(Subscriber, url, ssl_context=admin._context, extra_headers=headers)
+    try:
+        async with asyncio.timeout(60):
+            asked = {"resourceType": "configmap", "namespace": namespace, "id": f"{namespace}/told"}
+            transport.send(picows.WSMsgType.TEXT, msgspec.json.encode(asked))
+            await until("resource.start")
+            command = ("--namespace", namespace, "create", "configmap", "told", "--from-literal=a=b")
+            await asyncio.to_thread(direct, *command)
+            assert (await until("resource.create"))["data"]["data"] == {"a": "b"}
+            await asyncio.to_thread(direct, "--namespace", namespace, "delete", "configmap", "told")
+            assert (await until("resource.remove"))["data"]["id"] == f"{namespace}/told"
+    finally:
+        transport.disconnect()
+        await transport.wait_disconnected()
 
 
 def test_who_has_not_signed_in_is_told_so(door: Door, root: str) -> None:

@@ -358,6 +358,25 @@ async def test_a_right_that_ends_ends_what_was_kept(plane: Plane, admin: Client,
     assert len(plane.steve.lists) == 0
 
 
+async def test_what_one_may_do_where_a_cluster_has_its_things(plane: Plane, unique: str) -> None:
+    norman = await (await plane.administrator()).norman()
+    made = await norman.create("cluster", name=unique)
+    async with asyncio.timeout(15):
+        while not await norman.list("clusterRegistrationToken", clusterId=made["id"]):
+            await asyncio.sleep(0.05)
+    jane = await plane.person()
+    await jane.may("get", resource="clusters", names=[made["id"]])
+    await jane.may("get", "list", "delete", resource="projects", namespace=made["id"])
+    client = await steve(jane)
+    asked = "management.cattle.io.project,pod,no.such"
+    (shown,) = (await client.list("management.cattle.io.cluster", query={"checkPermissions": asked}))["data"]
+    link = f"{BASE}/v1/management.cattle.io.projects/{made['id']}"
+    may = {"management.cattle.io.project": dict.fromkeys(("delete", "get", "list"), link)}
+    assert shown["resourcePermissions"] == may
+    one = await client.ask("GET", f"{shown['links']['self']}?checkPermissions={asked}")
+    assert one.json()["resourcePermissions"] == may
+
+
 async def test_clusters_are_an_empty_list_for_who_sees_none(plane: Plane) -> None:
     jane = await plane.person()
     reply = await jane.send()("GET", "/v1/management.cattle.io.clusters?page=1&pagesize=10", None)

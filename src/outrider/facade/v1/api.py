@@ -37,6 +37,7 @@ from outrider.kube.errors import KubeError
 from outrider.kube.meta import ObjectKey
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_READING: Final = ("GET", "HEAD")
 _PREFIXES: Final = ("", "/k8s/clusters/{id}", "/k8s/proxy/{id}")
 
 Handler = Callable[[Request, Target], Awaitable[Response]]
@@ -124,7 +125,7 @@ class SteveApi:
         return await self._collection(request, asked, target.parts[0] if target.parts else "")
 
     async def _collection(self, request: Request, asked: Asked, namespace: str) -> Response:
-        if request.method == "GET":
+        if request.method in _READING:
             return await self._collections.list(request, asked, namespace)
         if request.method == "POST":
             return await self._objects.create(request, asked, namespace)
@@ -137,6 +138,7 @@ class SteveApi:
             return await self._objects.act(request, asked, key)
         handlers = {
             "GET": self._objects.get,
+            "HEAD": self._objects.get,
             "PUT": self._objects.replace,
             "PATCH": self._objects.patch,
             "DELETE": self._objects.delete,

@@ -18,6 +18,7 @@ from outrider.facade.v1 import rendering, values
 from outrider.facade.v1.asked import Asked
 from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.lists import Lists
+from outrider.facade.v1.permissions import permissions
 from outrider.facade.v1.query import OFFSET, Query, Selection
 from outrider.facade.v1.reading import Listing, ahead, scopes
 from outrider.facade.v1.rendering import Renderer
@@ -119,7 +120,11 @@ class Collections:
             head["pages"] = math.ceil(len(numbers) / query.pagesize)
         if size and not query.pagesize and start + size < len(numbers):
             head["continue"] = f"{OFFSET}{start + size}"
-        shape = replace(self._renderer.shape(asked, query), columns=view.rows.columns)
+        shape = replace(
+            self._renderer.shape(asked, query),
+            columns=view.rows.columns,
+            permissions=await permissions(asked, _entries(view.rows, chosen), query.permissions),
+        )
         return await rendering.answer(head, _entries(view.rows, chosen), shape, len(chosen))
 
     async def _where(self, call: Call, selection: Selection) -> Where:

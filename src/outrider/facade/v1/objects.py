@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from outrider.facade.v1 import query as queries
 from outrider.facade.v1.asked import Asked
 from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.lists import Lists
+from outrider.facade.v1.permissions import permissions
 from outrider.facade.v1.rendering import Renderer, json_answer
 from outrider.facade.v1.shape import unshaped
 from outrider.facade.v1.values import Entry, entry_of
@@ -56,7 +58,9 @@ class Objects:
 
     async def get(self, request: Request, asked: Asked, key: ObjectKey) -> Response:
         """GET: the resource."""
-        return self._shown(request, asked, await self._read(asked, key))
+        entry, query = await self._read(asked, key), queries.parse(request.query_params.multi_items())
+        may = await permissions(asked, [entry], query.permissions)
+        return json_answer(replace(self._renderer.shape(asked, query), permissions=may).show(entry))
 
     async def create(self, request: Request, asked: Asked, namespace: str) -> Response:
         """POST to a collection: a new object."""

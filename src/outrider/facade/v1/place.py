@@ -38,12 +38,21 @@ class Place:
         """The URL of one object."""
         return f"{self.base}{self.prefix}/v1/{resource.plural}/{_quoted(str(key), ':/')}"
 
+    def native(self, resource: Resource, namespace: str) -> str:
+        """The URL of a collection in the API of Kubernetes, but for the kinds that are the product's own."""
+        if _is_own(resource):
+            return self.collection(resource, namespace)
+        return f"{self.base}{self.prefix}{resource.kind.path(namespace=namespace)}"
+
     def view(self, resource: Resource, key: ObjectKey) -> str:
         """The URL of the object itself: in the API of Kubernetes, but for the kinds that are the product's own."""
-        kind = resource.kind
-        if kind.group == MANAGEMENT and kind.version == "v3":
+        if _is_own(resource):
             return self.resource(resource, key)
-        return f"{self.base}{self.prefix}{kind.path(key.name, key.namespace)}"
+        return f"{self.base}{self.prefix}{resource.kind.path(key.name, key.namespace)}"
+
+
+def _is_own(resource: Resource) -> bool:
+    return resource.kind.group == MANAGEMENT and resource.kind.version == "v3"
 
 
 def _quoted(text: str, safe: str) -> str:

@@ -45,7 +45,7 @@ class Preferences:
         """A request to the collection, or to the one that is the user's. Raises NormanError 404 for any other."""
         call, place = await self._asking.call(request, Target())
         if not target.parts:
-            if request.method != "GET":
+            if request.method not in ("GET", "HEAD"):
                 raise no_method("the collection of userpreferences", request.method)
             return json_answer(collection("userpreference", place, [await self._shown(call, place)]))
         if target.parts != (call.user,):
@@ -54,7 +54,7 @@ class Preferences:
             await self._write(call, _choices(await body_of(request)))
         elif request.method == "DELETE":
             await self._write(call, {})
-        elif request.method != "GET":
+        elif request.method not in ("GET", "HEAD"):
             raise no_method("a userpreference", request.method)
         return json_answer(await self._shown(call, place))
 

@@ -67,7 +67,8 @@ class Query:
     def is_plain(self) -> bool:
         """Whether the API server's own list is the answer, in its order, page by page."""
         continues_ours = self.token.startswith(OFFSET)
-        return self.selection == Selection() and not (self.pagesize or self.summary or continues_ours)
+        further = self.pagesize or self.summary or self.permissions or continues_ours
+        return self.selection == Selection() and not further
 
     @property
     def window(self) -> tuple[int, int]:

@@ -29,6 +29,7 @@ Json = dict[str, Any]
 RESERVED: Final = ("id", "type", "links", "actions")
 """Members that are the resource's own: an object's member of that name is shown with a `_` before it."""
 
+_OWN: Final = frozenset({*RESERVED, "resourcePermissions"})
 _SHOWN_METADATA: Final = ("fields", "relationships", "state")
 _FLAGS: Final = frozenset({"error", "transitioning"})
 
@@ -48,7 +49,7 @@ class Shape:
     """How the objects of one kind are shown to one user.
 
     `columns` are those of the cells, where these were read a while ago. `hidden` are members that are never shown.
-    `include`, `exclude` and `emptied` are what a request asks for.
+    `include`, `exclude` and `emptied` are what a request asks for; so are `permissions`, where it asks for any.
     """
 
     resource: Resource
@@ -61,6 +62,7 @@ class Shape:
     include: Sequence[Path] = ()
     exclude: Sequence[Path] = ()
     emptied: Sequence[Path] = ()
+    permissions: Mapping[ObjectKey, Json] = field(default_factory=dict)
     actions: Actions = field(default=_no_actions)
     _grants: dict[str, list[tuple[str, frozenset[str] | None]]] = field(default_factory=dict, init=False)
 
@@ -74,6 +76,8 @@ class Shape:
             "actions": self.actions(entry, link),
         }
         content = self._content(entry)
+        if entry.key in self.permissions:
+            own["resourcePermissions"] = self.permissions[entry.key]
         return own | {f"_{name}" if name in RESERVED else name: held for name, held in content.items()}
 
     def _content(self, entry: Entry) -> Json:
@@ -131,7 +135,7 @@ def _flag_conditions(content: Json) -> None:
 
 def unshaped(body: Json) -> Json:
     """The object that a resource stands for: without what only `/v1` shows."""
-    content = {name: value for name, value in body.items() if name not in RESERVED}
+    content = {name: value for name, value in body.items() if name not in _OWN}
     for name in RESERVED:
         if f"_{name}" in content:
             content[name] = content.pop(f"_{name}")
