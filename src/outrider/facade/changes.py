@@ -15,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from outrider.apis.norman import NormanError
 from outrider.kit.backoff import Backoff
 from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.builtin import untyped
@@ -158,7 +159,8 @@ class Changes:
                 log.debug("%s cannot be watched: %s", watched.kind.plural, error)
                 watched.lost()
                 await asyncio.sleep(backoff.next())
-            except KubeError as error:
+            except (KubeError, NormanError) as error:
+                # also: the cluster is not connected right now, which is an answer of its own
                 log.debug("a watch of %s broke: %s", watched.kind.plural, error)
                 await asyncio.sleep(backoff.next())
 
@@ -176,7 +178,7 @@ class Changes:
                 async for event in events:
                     if event.type in _NAMES:
                         tell(Change(_NAMES[event.type], event.key, event.resource_version))
-        except KubeError:
+        except (KubeError, NormanError):
             tell(Change("lost"))
 
     def _events(self, kind: Kind[Any], version: str, seconds: float) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from outrider.apis.norman import retry_later
 from outrider.facade.changes import KEPT, Change, Changes, Watches
 from outrider.kube.builtin import CONFIGMAPS, SECRETS
 from outrider.kube.errors import Gone
@@ -136,6 +137,20 @@ async def test_an_end_of_the_stream_is_no_end(server: Server, changes: Changes) 
         server.events[0].put_nowait(None)
         await settle()
         assert server.begun == ["100", "107"]
+
+
+async def test_a_cluster_that_is_away_for_a_while_loses_nothing(server: Server, changes: Changes) -> None:
+    told: list[Change] = []
+    async with changes.told(CONFIGMAPS, told.append):
+        server.happens(105)
+        server.events[0].put_nowait(retry_later(503, "cluster agent disconnected", 5.0))
+        async with asyncio.timeout(5):
+            while len(server.begun) < 2:
+                await asyncio.sleep(0.01)
+        assert server.begun == ["100", "105"]
+        server.happens(106, watch=1)
+        await settle()
+        assert [change.revision for change in told] == ["105", "106"]
 
 
 async def test_in_other_clusters_one_watch_serves_one_user() -> None:

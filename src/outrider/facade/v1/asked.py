@@ -10,7 +10,8 @@ from starlette.requests import HTTPConnection
 
 from outrider.apis.management.group import LOCAL_CLUSTER
 from outrider.apis.views.call import Call
-from outrider.facade.v1.discovery import Catalogue, Discovery, Resource
+from outrider.facade.v1.catalogue import Catalogue, Resource
+from outrider.facade.v1.discovery import Discovery
 from outrider.facade.v1.errors import no_type
 from outrider.facade.v1.place import Place, Target
 from outrider.facade.v3.calls import Calls, base_of

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from outrider.apis.views.call import Call
 from outrider.facade.v1.asked import Asking
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.heads import state_in
 from outrider.facade.v1.reading import Listing, Scope, scopes
 from outrider.facade.v1.shared import Shared

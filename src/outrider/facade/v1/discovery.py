@@ -1,69 +1,19 @@
-"""Which kinds a cluster serves (Kubernetes: aggregated discovery, KEP-3352), and what `/v1` calls them."""
+"""Reads which kinds a cluster serves, and keeps that for a moment."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from outrider.facade.v3.edge import gather
-from outrider.kube.builtin import untyped
+from outrider.facade.v1.catalogue import Catalogue, Resource
+from outrider.facade.v1.discovered import aggregated, one_by_one
 from outrider.kube.client import Client
-from outrider.kube.errors import ApiError, DecodeError
-from outrider.kube.kind import Kind
-from outrider.kube.transport import Request, Response
+from outrider.kube.errors import ApiError
+from outrider.kube.transport import Request
 
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-
-
-@dataclass(frozen=True)
-class Resource:
-    """One kind of a cluster. `preferred`: its version is the one that its group's server prefers."""
-
-    kind: Kind[dict[str, Any]]
-    verbs: frozenset[str]
-    subresources: frozenset[str] = frozenset()
-    preferred: bool = True
-
-    @property
-    def id(self) -> str:
-        """The name of its type: `pod`, `apps.deployment`."""
-        return _joined(self.kind.group, self.kind.kind.lower())
-
-    @property
-    def plural(self) -> str:
-        """The name of its collection: `pods`, `apps.deployments`."""
-        return _joined(self.kind.group, self.kind.plural)
-
-
-class Catalogue:
-    """The kinds of a cluster, each in one version."""
-
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        self._by_name: dict[str, Resource] = {}
-        self._all: dict[str, Resource] = {}
-        for resource in resources:
-            if resource.id not in self._all or (resource.preferred and not self._all[resource.id].preferred):
-                self._all[resource.id] = resource
-        for resource in self._all.values():
-            self._by_name.setdefault(resource.plural.lower(), resource)
-        # a type's own name goes before another's plural
-        self._by_name |= self._all
-
-    def __iter__(self) -> Iterator[Resource]:
-        return iter(self._all.values())
-
-    def find(self, name: str) -> Resource | None:
-        """The kind with a type's or a collection's name, whatever its case."""
-        return self._by_name.get(name.lower())
-
-    def of(self, api_version: str, kind: str) -> Resource | None:
-        """The kind that an object or a reference names, in whatever version it is served."""
-        group, slash, _ = api_version.partition("/")
-        return self._all.get(_joined(group if slash else "", kind.lower()))
 
 
 @dataclass
@@ -128,132 +78,5 @@ class Discovery:
         if answered.status != 200:
             raise ApiError.from_response(answered.status, answered.body, answered.headers)
         if "apidiscovery" in answered.headers.get("content-type", ""):
-            return answered.headers.get("etag", ""), list(_aggregated(answered))
-        return "", await _one_by_one(client, path, answered)
-
-
-class _Sub(msgspec.Struct):
-    subresource: str = ""
-
-
-class _Kind(msgspec.Struct):
-    kind: str = ""
-
-
-class _Resource(msgspec.Struct, rename="camel"):
-    resource: str
-    response_kind: _Kind | None = None
-    scope: str = ""
-    verbs: list[str] = []
-    subresources: list[_Sub] = []
-
-
-class _Version(msgspec.Struct):
-    version: str
-    resources: list[_Resource] = []
-
-
-class _Name(msgspec.Struct):
-    name: str = ""
-
-
-class _Group(msgspec.Struct):
-    metadata: _Name = msgspec.field(default_factory=_Name)
-    versions: list[_Version] = []
-
-
-class _Groups(msgspec.Struct):
-    items: list[_Group] = []
-
-
-def _aggregated(answered: Response) -> Iterator[Resource]:
-    for group in _decoded(answered.body, _Groups).items:
-        for rank, version in enumerate(group.versions):
-            for one in version.resources:
-                kind = one.response_kind.kind if one.response_kind is not None else ""
-                if kind and one.verbs:
-                    yield Resource(
-                        untyped(
-                            group.metadata.name,
-                            version.version,
-                            one.resource,
-                            kind,
-                            namespaced=one.scope == "Namespaced",
-                        ),
-                        frozenset(one.verbs),
-                        frozenset(sub.subresource for sub in one.subresources),
-                        preferred=rank == 0,
-                    )
-
-
-class _OldResource(msgspec.Struct):
-    name: str
-    kind: str = ""
-    namespaced: bool = False
-    verbs: list[str] = []
-
-
-class _OldResources(msgspec.Struct, rename="camel"):
-    group_version: str = ""
-    resources: list[_OldResource] = []
-
-
-class _OldVersion(msgspec.Struct, rename="camel"):
-    group_version: str
-
-
-class _OldGroup(msgspec.Struct, rename="camel"):
-    versions: list[_OldVersion] = []
-    preferred_version: _OldVersion | None = None
-
-
-class _OldGroups(msgspec.Struct):
-    groups: list[_OldGroup] = []
-
-
-async def _one_by_one(client: Client, path: str, answered: Response) -> list[Resource]:
-    """What a server older than 1.26 tells, one version of one group at a time."""
-    if path == "/api":
-        return await _of_version(client, "/api/v1", preferred=True)
-    asked: list[tuple[str, bool]] = []
-    for group in _decoded(answered.body, _OldGroups).groups:
-        best = group.preferred_version.group_version if group.preferred_version is not None else ""
-        asked += [
-            (f"/apis/{version.group_version}", version.group_version == best) for version in group.versions
-        ]
-    parts = await gather(lambda one=one: _of_version(client, one[0], preferred=one[1]) for one in asked)  # type: ignore[misc]
-    return [resource for part in parts for resource in part]
-
-
-async def _of_version(client: Client, path: str, *, preferred: bool) -> list[Resource]:
-    answered = await client.raw(Request(method="GET", path=path))
-    if answered.status != 200:
-        return []  # an aggregated server that is away hides its own kinds only
-    listed = _decoded(answered.body, _OldResources)
-    group, _, version = listed.group_version.rpartition("/")
-    subresources: dict[str, set[str]] = {}
-    for one in listed.resources:
-        name, slash, sub = one.name.partition("/")
-        if slash:
-            subresources.setdefault(name, set()).add(sub)
-    return [
-        Resource(
-            untyped(group, version, one.name, one.kind, namespaced=one.namespaced),
-            frozenset(one.verbs),
-            frozenset(subresources.get(one.name, ())),
-            preferred=preferred,
-        )
-        for one in listed.resources
-        if "/" not in one.name
-    ]
-
-
-def _decoded(body: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise DecodeError(f"cannot read what kinds the cluster serves: {error}") from None
-
-
-def _joined(group: str, name: str) -> str:
-    return f"{group}.{name}" if group else name
+            return answered.headers.get("etag", ""), list(aggregated(answered))
+        return "", await one_by_one(client, path, answered)

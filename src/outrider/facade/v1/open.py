@@ -14,7 +14,7 @@ from outrider.apis.views.view import View
 from outrider.facade.v1 import query as queries
 from outrider.facade.v1 import rendering
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.discovery import Catalogue, Resource
+from outrider.facade.v1.catalogue import Catalogue, Resource
 from outrider.facade.v1.kinds import Kinds, stored_entry
 from outrider.facade.v1.place import Place, Target
 from outrider.facade.v1.rendering import Renderer

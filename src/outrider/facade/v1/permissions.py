@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from outrider.apis.norman import NormanError
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.paths import dig
 from outrider.facade.v1.values import Entry
 from outrider.facade.v3.edge import gather

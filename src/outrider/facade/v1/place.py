@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.kube.meta import ObjectKey
 
 MANAGEMENT: Final = "management.cattle.io"

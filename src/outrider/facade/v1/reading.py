@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from outrider.apis.views.call import Call
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.paths import Path, dig
 from outrider.facade.v1.rows import Bundle, Rows
 from outrider.facade.v3.edge import MOST_NAMES, gather

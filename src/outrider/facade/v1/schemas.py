@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from outrider.facade.v1.discovery import Catalogue, Resource
+from outrider.facade.v1.catalogue import Catalogue, Resource
 from outrider.facade.v1.place import Place
 from outrider.kube.rules import Rights
 from outrider.kube.table import Column

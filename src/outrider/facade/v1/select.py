@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from outrider.facade.v1.filters import Alternatives, text_of
+from outrider.facade.v1.filters import Alternatives
+from outrider.facade.v1.matching import text_of
 from outrider.facade.v1.paths import Path
 from outrider.facade.v1.query import Selection
 from outrider.facade.v1.rows import Rows

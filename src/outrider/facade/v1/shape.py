@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from outrider.facade.v1 import paths
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.heads import flagged, state_in
 from outrider.facade.v1.paths import Path, members
 from outrider.facade.v1.place import Place

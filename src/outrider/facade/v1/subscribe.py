@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -21,13 +22,16 @@ from outrider.facade.v1.asked import Asking
 from outrider.facade.v1.counts import Counts
 from outrider.facade.v1.errors import refusal
 from outrider.facade.v1.exchange import path_of
-from outrider.facade.v1.following import Following, FollowingCounts, Send, Told
+from outrider.facade.v1.following import Following, Send, Told
+from outrider.facade.v1.following_counts import FollowingCounts
 from outrider.facade.v1.place import Target
 from outrider.facade.v1.rendering import Renderer
 from outrider.facade.v1.shared import Shared
 from outrider.facade.v1.subscriptions import MOST, Subscription
 from outrider.kit.tasks import cancel_and_wait
 from outrider.kube.errors import KubeError
+
+log = logging.getLogger(__name__)
 
 PING_SECONDS: Final = 15.0
 _PING: Final = b'{"name":"ping","data":{}}'
@@ -123,7 +127,8 @@ class _Session:
             text = f"there are {MOST} subscriptions already: stop some, or open another WebSocket"
             await self._send(asked.frame("error", data={"error": text}))
             return
-        self._tasks[asked.name] = asyncio.create_task(self._follow(asked))
+        task = self._tasks[asked.name] = asyncio.create_task(self._follow(asked))
+        task.add_done_callback(_report)
 
     async def _stop(self, asked: Subscription) -> None:
         stopped = [name for name in self._tasks if name[:4] == asked.name[:4] and asked.mode in ("", name[4])]
@@ -158,3 +163,9 @@ class _Session:
     async def _send(self, frame: dict[str, Any] | bytes) -> None:
         data = frame if isinstance(frame, bytes) else msgspec.json.encode(frame)
         await self._websocket.send_text(data.decode())
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """What nobody expected is in the log; the subscriber is left without frames, and subscribes anew."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a subscription failed", exc_info=error)

@@ -12,8 +12,8 @@ import msgspec
 
 from outrider.apis.state import State
 from outrider.facade.v1 import paths
-from outrider.facade.v1.filters import number, text_of
 from outrider.facade.v1.heads import state_in
+from outrider.facade.v1.matching import number, text_of
 from outrider.facade.v1.paths import Path
 from outrider.kube.meta import ObjectKey
 from outrider.kube.table import Column, Row

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from outrider.facade.v1.discovery import Catalogue, Discovery, Resource
+from outrider.facade.v1.catalogue import Catalogue, Resource
+from outrider.facade.v1.discovery import Discovery
 from outrider.kube.builtin import untyped
 from outrider.kube.transport import Request, Response
 

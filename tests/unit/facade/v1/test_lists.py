@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from outrider.facade.v1.discovery import Resource
-from outrider.facade.v1.lists import Lists, LiveList
+from outrider.facade.v1.catalogue import Resource
+from outrider.facade.v1.lists import Lists
+from outrider.facade.v1.live import LiveList
 from outrider.facade.v1.query import Selection
 from outrider.facade.v1.reading import Listing, Scope
 from outrider.facade.v1.select import Where

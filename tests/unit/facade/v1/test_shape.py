@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.facade.v1.discovery import Resource
+from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.place import Place, parse
 from outrider.facade.v1.shape import Shape, unshaped
 from outrider.facade.v1.values import Entry, human
