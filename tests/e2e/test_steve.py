@@ -11,6 +11,7 @@ import msgspec
 import picows
 import pytest
 
+from tests.e2e.conftest import until
 from tests.support.door import Door
 from tests.support.kubectl import Kubectl
 from tests.support.people import People, let_see, same
@@ -55,6 +56,53 @@ def test_the_management_cluster_has_one_root_by_two_names(admin: Door) -> None:
     for root in ("/v1", "/k8s/clusters/local/v1"):
         shown = admin.get(f"{root}/management.cattle.io.settings/server-version").json()
         assert shown["links"]["self"] == f"{admin.url}{root}/management.cattle.io.settings/server-version"
+
+
+def test_three_surfaces_give_one_answer(admin: Door, first: dict[str, Any], management: Kubectl) -> None:
+    """The same cluster by `/v3`, `/v1` and kubectl, and the same list of them."""
+    name = first["id"]
+    norman = admin.get(f"/v3/clusters/{name}").json()
+    steve = admin.get(f"/v1/management.cattle.io.clusters/{name}").json()
+    native = json.loads(management("get", "clusters.management.cattle.io", name, "-o", "json"))
+    assert steve["spec"] == native["spec"]
+    assert steve["metadata"]["uid"] == native["metadata"]["uid"] == norman["uuid"]
+    assert steve["spec"]["displayName"] == norman["name"] == first["name"]
+    assert steve["metadata"]["state"]["name"] == norman["state"] == "active"
+    assert steve["metadata"].get("labels") == native["metadata"].get("labels")
+    cells = management("get", "clusters.management.cattle.io", name, "--no-headers").split()
+    assert cells[0] == str(steve["metadata"]["fields"][0])
+    by_kubectl = management(
+        "get", "clusters.management.cattle.io", "-o", "jsonpath={.items[*].metadata.name}"
+    ).split()
+    by_steve = [
+        one["id"] for one in admin.get("/v1/management.cattle.io.clusters?sort=metadata.name").json()["data"]
+    ]
+    by_norman = sorted(one["id"] for one in admin.get("/v3/clusters?limit=-1").json()["data"])
+    assert sorted(by_kubectl) == by_steve == by_norman
+
+
+def test_a_new_user_finds_what_the_dashboard_asks_for(admin: Door, door: Door) -> None:
+    people = People(admin)
+    try:
+        jane = people()
+        # what every new user may do is granted a moment after they were made
+        until(lambda: jane.door.post("/v1/ext.cattle.io.selfuser", {}).status == 201)
+        myself = jane.door.post("/v1/ext.cattle.io.selfuser", {}).json()
+        assert myself["status"]["userID"] == jane.name
+        assert (
+            jane.door.get(f"/v1/management.cattle.io.users/{jane.name}").json()["username"] == jane.username
+        )
+        for path in ("management.cattle.io.settings", "management.cattle.io.features", "uiplugins", "counts"):
+            assert jane.door.get(f"/v1/{path}").status == 200
+        for kind in ("management.cattle.io.clusters", "provisioning.cattle.io.clusters"):
+            assert jane.door.get(f"/v1/{kind}?page=1&pagesize=10&sort=metadata.name").json()["data"] == []
+        link = f"/v1/userpreferences/{jane.name}"
+        assert jane.door.request("PUT", link, {"data": {"theme": "dark"}}).status == 200
+        assert jane.door.get("/v1/userpreferences").json()["data"][0]["data"] == {"theme": "dark"}
+        stranger = door.post("/v1/ext.cattle.io.selfuser", {})
+        assert (stranger.status, stranger.header("x-api-cattle-auth")) == (401, "false")
+    finally:
+        people.drop()
 
 
 def test_somebody_sees_in_the_cluster_what_its_own_roles_let_them(

@@ -379,8 +379,15 @@ async def test_what_one_may_do_where_a_cluster_has_its_things(plane: Plane, uniq
 
 async def test_clusters_are_an_empty_list_for_who_sees_none(plane: Plane) -> None:
     jane = await plane.person()
-    reply = await jane.send()("GET", "/v1/management.cattle.io.clusters?page=1&pagesize=10", None)
-    assert (reply.status, reply.json()["data"]) == (200, [])
+    client = await steve(jane)
+    for kind in ("management.cattle.io.cluster", "provisioning.cattle.io.cluster"):
+        assert (client.types[kind]["collectionMethods"], client.types[kind]["resourceMethods"]) == (
+            ["GET"],
+            [],
+        )
+        for query in ({}, {"page": 1, "pagesize": 10}):
+            listed = await client.list(kind, query=query)
+            assert (listed["data"], listed["count"]) == ([], 0)
 
 
 async def test_one_sees_oneself_without_the_digest_of_the_password(plane: Plane, admin: Client) -> None:

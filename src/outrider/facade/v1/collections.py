@@ -16,7 +16,7 @@ from outrider.apis.views.call import Call
 from outrider.facade.v1 import query as queries
 from outrider.facade.v1 import rendering, values
 from outrider.facade.v1.asked import Asked
-from outrider.facade.v1.kinds import Kinds, stored_entry
+from outrider.facade.v1.kinds import OPEN_LISTS, Kinds, stored_entry
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.permissions import permissions
 from outrider.facade.v1.query import OFFSET, Query, Selection
@@ -70,7 +70,7 @@ class Collections:
         view = self._kinds.view(kind) if not asked.cluster else None
         if view is not None and view.store is not None and view.store.allows(call, "list", None):
             return await view.store.list(call)
-        return () if not asked.cluster and self._kinds.listed_to_all(kind) else None
+        return () if not asked.cluster and (kind.group, kind.plural) in OPEN_LISTS else None
 
     def listing(self, asked: Asked, namespace: str, query: Query) -> Listing:
         """What is read for a request."""

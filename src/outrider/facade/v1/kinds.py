@@ -10,6 +10,7 @@ import msgspec
 from outrider.apis.management.cluster import CLUSTERS
 from outrider.apis.management.token import TOKENS
 from outrider.apis.management.user import USERS
+from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.views.call import Call
 from outrider.apis.views.rights import Methods
 from outrider.apis.views.view import Context, View
@@ -23,6 +24,10 @@ _SECRET: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     (USERS.group, USERS.plural): frozenset({"password"}),
 }
 """Members of flat kinds that hold what nobody needs to read: digests of secrets."""
+
+
+OPEN_LISTS: Final = frozenset((kind.group, kind.plural) for kind in (CLUSTERS, PROVISIONING_CLUSTERS))
+"""Kinds that everybody may list at the management cluster: for those who may see none, the list is empty."""
 
 
 class Kinds:
@@ -48,10 +53,6 @@ class Kinds:
         view = self.view(kind)
         spelled = frozenset({"spec"}) if view is not None and view.is_spelled else frozenset()
         return spelled | _SECRET.get((kind.group, kind.plural), frozenset())
-
-    def listed_to_all(self, kind: Kind[Any]) -> bool:
-        """Whether a list is empty, not refused, for those who may see none of it."""
-        return (kind.group, kind.plural) == (CLUSTERS.group, CLUSTERS.plural)
 
     def actions(self, kind: Kind[Any], call: Call) -> Callable[[Entry, str], Mapping[str, str]]:
         """The actions that an object's view offers to a user."""

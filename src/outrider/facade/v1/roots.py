@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from outrider.apis.views.call import Call
 from outrider.facade.v1.asked import Asking
 from outrider.facade.v1.columns import ColumnBook
 from outrider.facade.v1.counts import Counts
 from outrider.facade.v1.definitions import Definitions
 from outrider.facade.v1.errors import no_type
+from outrider.facade.v1.kinds import OPEN_LISTS
 from outrider.facade.v1.place import Place, Target
 from outrider.facade.v1.rendering import json_answer
 from outrider.facade.v1.schemas import OWN, Json, Permissions, own, schema, schemas
@@ -48,7 +52,7 @@ class Roots:
         call, place = await self._asking.call(request, target)
         catalogue = await self._asking.catalogue(call)
         call, namespaces = await self._asking.everywhere(call)
-        may = Permissions(call.rights, namespaces)
+        may = _permissions(call, namespaces)
         if target.parts:
             name = target.parts[0]
             if name in OWN:
@@ -71,7 +75,7 @@ class Roots:
         name = target.parts[0] if target.parts else ""
         resource = catalogue.find(name)
         call, namespaces = await self._asking.everywhere(call)
-        if resource is None or not Permissions(call.rights, namespaces).any(resource):
+        if resource is None or not _permissions(call, namespaces).any(resource):
             raise no_type(name)
         found = await self._definitions.read(call.client, resource.kind)
         links = {"self": f"{place.root}/schemaDefinitions/{resource.id}"}
@@ -102,6 +106,10 @@ def collection(kind: str, place: Place, rows: list[Json]) -> Json:
         "count": len(rows),
         "data": rows,
     }
+
+
+def _permissions(call: Call, namespaces: Sequence[str]) -> Permissions:
+    return Permissions(call.rights, namespaces, open_lists=() if call.cluster else OPEN_LISTS)
 
 
 def _with_header(response: Response, place: Place) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from outrider.facade.v1.catalogue import Catalogue, Resource
@@ -12,8 +12,11 @@ from outrider.kube.table import Column
 
 Json = dict[str, Any]
 
-Columns = Mapping[tuple[str, str], Sequence[Column]]
-"""(group, plural) → the columns of a kind's table, where they are known."""
+Name = tuple[str, str]
+"""Group and plural of a kind."""
+
+Columns = Mapping[Name, Sequence[Column]]
+"""The columns of kinds' tables, where they are known."""
 
 _EVERY: Final = "*"
 
@@ -35,11 +38,17 @@ OWN: Final[Mapping[str, Json]] = {
 
 
 class Permissions:
-    """What one user may do with the kinds of a cluster; `namespaces` are those that were looked at."""
+    """What one user may do with the kinds of a cluster; `namespaces` are those that were looked at.
 
-    def __init__(self, rights: Rights, namespaces: Iterable[str] = ()) -> None:
+    `open_lists` are kinds that everybody may list: what is not theirs is left out, and nobody is refused.
+    """
+
+    def __init__(
+        self, rights: Rights, namespaces: Iterable[str] = (), *, open_lists: Collection[Name] = ()
+    ) -> None:
         self._rights = rights
         self._namespaces = list(namespaces)
+        self._open_lists = open_lists
 
     def some(self, verb: str, resource: Resource) -> bool:
         """Whether a verb may be used on any object of a kind."""
@@ -76,7 +85,10 @@ class Permissions:
 
     def collection_methods(self, resource: Resource) -> list[str]:
         """The methods of a collection."""
-        allowed = {"GET": self.sees(resource), "POST": self.some("create", resource)}
+        allowed = {
+            "GET": self.sees(resource) or self._is_open(resource),
+            "POST": self.some("create", resource),
+        }
         return [method for method, may in allowed.items() if may]
 
     def resource_methods(self, resource: Resource) -> list[str]:
@@ -91,7 +103,10 @@ class Permissions:
 
     def any(self, resource: Resource) -> bool:
         """Whether the user has anything to do with a kind."""
-        return any(self.some(verb, resource) for verb in resource.verbs)
+        return self._is_open(resource) or any(self.some(verb, resource) for verb in resource.verbs)
+
+    def _is_open(self, resource: Resource) -> bool:
+        return (resource.kind.group, resource.kind.plural) in self._open_lists
 
 
 def schema(resource: Resource, may: Permissions, place: Place, columns: Sequence[Column] | None) -> Json:
