@@ -32,7 +32,15 @@ class People:
     def __call__(self, password: str = PASSWORD) -> Person:
         """A new one."""
         username = f"jane-{uuid4().hex[:6]}"
-        body = {"type": "user", "username": username, "password": password, "name": "Jane"}
+        # The roles of new users were decided, and are none
+        annotations = {"authz.management.cattle.io/creator-role-bindings": '{"required":[],"created":[]}'}
+        body = {
+            "type": "user",
+            "username": username,
+            "password": password,
+            "name": "Jane",
+            "annotations": annotations,
+        }
         created = self._admin.post("/v3/users", body)
         assert created.status == 201, created.body
         self._made.append(created.json()["id"])

@@ -17,6 +17,7 @@ from outrider.apis.management import (
     PROJECT_ROLE_TEMPLATE_BINDINGS,
     PROJECTS,
     ROLE_TEMPLATES,
+    USERS,
 )
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
 from outrider.kube.client import Client
@@ -342,3 +343,27 @@ async def test_native_roles_keep_their_rules(site: Site, name: str) -> None:
     await site.here.delete(CLUSTER_ROLE_TEMPLATE_BINDINGS, f"b-{name}", site.c)
     await site.here.delete(ROLE_TEMPLATES, f"t-{name}")
     await until(lambda: _is_empty(site.there))
+
+
+async def test_new_users_get_their_roles_once_and_lose_all_when_they_go(site: Site) -> None:
+    here, name = site.here, f"u-{site.c}"
+    await here.create(USERS, {"metadata": {"name": name}, "username": name})
+    create = {"group": OURS, "resource": "clusters", "verb": "create", "user": name}
+    await until(lambda: can(here, **create))
+    await until(lambda: can(here, name, "get", "users", group=OURS, name=name))
+    assert not await can(here, name, "get", "users", group=OURS, name="u-other")
+    (given,) = [one for one in (await here.list(GLOBAL_ROLE_BINDINGS)).items if one.user_name == name]
+    assert given.global_role_name == "user"
+    # what is taken away is not given again
+    await here.delete(GLOBAL_ROLE_BINDINGS, given.metadata.name)
+    await here.patch(USERS, name, {"description": "look again"})
+    await until(lambda: cannot(here, **create))
+    await asyncio.sleep(0.5)
+    assert not await can(here, **create)
+    await here.create(CLUSTER_ROLE_TEMPLATE_BINDINGS, crtb(site, "b-going", "nodes-view", userName=name))
+    await until(lambda: can(site.there, name, "list", "nodes"))
+    await here.delete(USERS, name)
+    await until(lambda: cannot(site.there, name, "list", "nodes"))
+    assert not (await here.list(CLUSTER_ROLE_TEMPLATE_BINDINGS, site.c)).items
+    await until(lambda: cannot(here, name, "get", "users", group=OURS, name=name))
+    assert await here.get_or_none(USERS, name) is None

@@ -14,6 +14,7 @@ from outrider.apis.management.global_role_binding import GLOBAL_ROLE_BINDINGS, G
 from outrider.apis.management.node import NODES, Node
 from outrider.apis.management.preference import PREFERENCES, Preference
 from outrider.apis.management.project import PROJECTS, Project
+from outrider.apis.management.project_network_policy import PROJECT_NETWORK_POLICIES, ProjectNetworkPolicy
 from outrider.apis.management.project_role_template_binding import (
     PROJECT_ROLE_BINDINGS,
     PROJECT_ROLE_TEMPLATE_BINDINGS,
@@ -26,6 +27,7 @@ from outrider.apis.management.setting import SETTINGS, Setting
 from outrider.apis.management.token import TOKENS, Token
 from outrider.apis.management.user import USERS, User
 from outrider.apis.management.user_attribute import USER_ATTRIBUTES, UserAttribute
+from outrider.apis.management.user_group import GROUP_MEMBERS, GROUPS, Group, GroupMember
 
 KINDS = (
     CLUSTERS,
@@ -33,6 +35,8 @@ KINDS = (
     TOKENS,
     USERS,
     USER_ATTRIBUTES,
+    GROUPS,
+    GROUP_MEMBERS,
     SETTINGS,
     FEATURES,
     NODES,
@@ -43,6 +47,7 @@ KINDS = (
     PROJECT_ROLE_TEMPLATE_BINDINGS,
     PROJECT_ROLE_BINDINGS,
     PROJECTS,
+    PROJECT_NETWORK_POLICIES,
     AUTH_CONFIGS,
     FLEET_WORKSPACES,
     KONTAINER_DRIVERS,
@@ -58,12 +63,15 @@ __all__ = [
     "FLEET_WORKSPACES",
     "GLOBAL_ROLES",
     "GLOBAL_ROLE_BINDINGS",
+    "GROUPS",
+    "GROUP_MEMBERS",
     "KINDS",
     "KONTAINER_DRIVERS",
     "NODES",
     "NODE_DRIVERS",
     "PREFERENCES",
     "PROJECTS",
+    "PROJECT_NETWORK_POLICIES",
     "PROJECT_ROLE_BINDINGS",
     "PROJECT_ROLE_TEMPLATE_BINDINGS",
     "REGISTRATION_TOKENS",
@@ -80,11 +88,14 @@ __all__ = [
     "FleetWorkspace",
     "GlobalRole",
     "GlobalRoleBinding",
+    "Group",
+    "GroupMember",
     "KontainerDriver",
     "Node",
     "NodeDriver",
     "Preference",
     "Project",
+    "ProjectNetworkPolicy",
     "ProjectRoleBinding",
     "ProjectRoleTemplateBinding",
     "RoleTemplate",

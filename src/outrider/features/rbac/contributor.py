@@ -57,7 +57,7 @@ class RoleObjects:
                 copies.settings, lambda one: self._all() if one.metadata.name == SYSTEM_NAMESPACES else ()
             ),
             # Most users and ClusterRoles play no part, and every cluster would be computed anew for each
-            _Concerning(copies.users, lambda _: self._all() if snapshots.world.needs_users else ()),
+            _Concerning(copies.users, lambda _: self._all() if snapshots.world.needs_users else (_LOCAL,)),
             _Concerning(
                 copies.native_roles,
                 lambda one: self._all() if snapshots.is_external(one.metadata.name) else (),

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from outrider.apis.management.project import Project
+from outrider.apis.management.project_network_policy import PROJECT_NETWORK_POLICIES
 from outrider.features.rbac.collection import Collection
-from outrider.features.rbac.names import PROJECT_ID
+from outrider.features.rbac.names import PROJECT_ID, safe_concat
 from outrider.features.rbac.standard import is_system
+from outrider.features.rbac.world import World
 
 _API: Final = "networking.k8s.io/v1"
 _CREATOR: Final = {"cattle.io/creator": "norman"}
@@ -31,6 +33,17 @@ def collect_isolation(projects: Sequence[Project], addresses: Iterable[str], fou
         found.add(_policy("np-default", name, friends), project=identity)
         if nodes:
             found.add(_policy("hn-nodes", name, nodes), project=identity)
+
+
+def collect_isolated(world: World, found: Collection) -> None:
+    """Says in the management cluster of each project that is kept apart that it is."""
+    kind = PROJECT_NETWORK_POLICIES
+    for identity, project in world.projects.items():
+        backing = project.status.backing_namespace
+        if project.spec.cluster_name in world.around.isolated and backing in world.namespaces:
+            metadata = {"name": safe_concat("pnp", project.metadata.name), "namespace": backing}
+            obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+            found.add(obj | {"spec": {"projectName": identity}})
 
 
 def _namespaces_of(project: str) -> dict[str, Any]:

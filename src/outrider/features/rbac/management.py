@@ -17,6 +17,7 @@ from outrider.delivery.entries import Entry
 from outrider.features.rbac.collection import Collection
 from outrider.features.rbac.desired import collect_cluster
 from outrider.features.rbac.global_roles import collect_here
+from outrider.features.rbac.isolation import collect_isolated
 from outrider.features.rbac.manifests import cluster_role, cluster_role_binding, role, role_binding
 from outrider.features.rbac.names import (
     RoleRef,
@@ -27,6 +28,7 @@ from outrider.features.rbac.names import (
     safe_concat,
 )
 from outrider.features.rbac.templates import Family, of_cluster_here, of_project_here
+from outrider.features.rbac.users import collect_users
 from outrider.features.rbac.world import Grant, Refusal, World
 
 _NAMESPACE = "cattle-system"
@@ -39,6 +41,8 @@ def management_entries(world: World) -> list[Entry]:
     collect_cluster(world, LOCAL_CLUSTER, found)
     found.add(_index(world))
     collect_here(world, found)
+    collect_users(world.people, found)
+    collect_isolated(world, found)
     # A service account of another cluster is nobody here: one of its name here is another one
     grants = [
         grant

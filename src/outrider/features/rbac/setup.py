@@ -42,6 +42,7 @@ from outrider.features.rbac.reconcile_global_roles import is_pending as is_pendi
 from outrider.features.rbac.reconcile_isolation import IsolationReconciler, same_isolation
 from outrider.features.rbac.reconcile_projects import ProjectReconciler
 from outrider.features.rbac.reconcile_usage import UsageReconciler, same_usage
+from outrider.features.rbac.reconcile_users import UserReconciler
 from outrider.features.rbac.snapshots import NAMESPACE_NAMES, NATIVE_ROLES, Copies, Snapshots
 from outrider.features.rbac.surroundings import NODE_NETWORKS
 from outrider.kit.clock import Clock
@@ -127,6 +128,15 @@ def build(client: Client, manager: Manager, clusters: Informer[Cluster], clock: 
         cluster_of_project,
         OF_TEMPLATES,
         lambda _: copies.aliases.list(),
+    )
+    manager.add_controller(
+        Controller(
+            "users",
+            UserReconciler(client, copies.users, world),
+            workers=2,
+            sources=[Source(copies.users)],
+            clock=clock,
+        )
     )
     manager.add_controller(
         Controller(

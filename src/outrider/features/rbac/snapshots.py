@@ -176,6 +176,7 @@ def world_of(objects: Mapping[str, list[Any]]) -> World:
             for principal in user.principal_ids or ()
         },
         namespaces=[one.metadata.name for one in _here(objects["namespaces"])],
+        people=[one.metadata.name for one in _here(objects["users"])],
         external={
             one.metadata.name: one.rules or ()
             for one in objects["native_roles"]

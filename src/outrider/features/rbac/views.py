@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from outrider.apis.management.cluster_role_template_binding import CLUSTER_ROLE_TEMPLATE_BINDINGS
 from outrider.apis.management.global_role import GLOBAL_ROLES
@@ -13,7 +13,8 @@ from outrider.apis.management.project_role_template_binding import PROJECT_ROLE_
 from outrider.apis.management.role_template import ROLE_TEMPLATES
 from outrider.apis.norman import NormanError
 from outrider.apis.views.call import Call
-from outrider.apis.views.view import Access, Context, Field, InCluster, View
+from outrider.apis.views.view import Access, Context, Field, InCluster, Placement, View
+from outrider.kube.kind import Kind
 
 _SUBJECT: Final = {
     "userName": "userId",
@@ -83,32 +84,8 @@ def role_views() -> list[View]:
             },
             generate_name="rt-",
         ),
-        View(
-            kind=CLUSTER_ROLE_TEMPLATE_BINDINGS,
-            type="clusterRoleTemplateBinding",
-            plural="clusterRoleTemplateBindings",
-            names={**_SUBJECT, "clusterName": "clusterId", "roleTemplateName": "roleTemplateId"},
-            fields={
-                **_SUBJECT_FIELDS,
-                "clusterId": Field(access=Access.CREATE, type="reference[cluster]", required=True),
-                "roleTemplateId": Field(access=Access.CREATE, type="reference[roleTemplate]", required=True),
-            },
-            placement=InCluster(),
-            generate_name="crtb-",
-        ),
-        View(
-            kind=PROJECT_ROLE_TEMPLATE_BINDINGS,
-            type="projectRoleTemplateBinding",
-            plural="projectRoleTemplateBindings",
-            names={**_SUBJECT, "projectName": "projectId", "roleTemplateName": "roleTemplateId"},
-            fields={
-                **_SUBJECT_FIELDS,
-                "projectId": Field(access=Access.CREATE, type="reference[project]", required=True),
-                "roleTemplateId": Field(access=Access.CREATE, type="reference[roleTemplate]", required=True),
-            },
-            placement=InProject(),
-            generate_name="prtb-",
-        ),
+        _bindings(CLUSTER_ROLE_TEMPLATE_BINDINGS, "cluster", InCluster(), "crtb-"),
+        _bindings(PROJECT_ROLE_TEMPLATE_BINDINGS, "project", InProject(), "prtb-"),
         View(
             kind=PROJECTS,
             type="project",
@@ -121,3 +98,21 @@ def role_views() -> list[View]:
             opens=Context.PROJECT,
         ),
     ]
+
+
+def _bindings(kind: Kind[Any], place: str, placement: Placement, prefix: str) -> View:
+    """Bindings of role templates in clusters, or in projects."""
+    name = f"{place}RoleTemplateBinding"
+    return View(
+        kind=kind,
+        type=name,
+        plural=f"{name}s",
+        names={**_SUBJECT, f"{place}Name": f"{place}Id", "roleTemplateName": "roleTemplateId"},
+        fields={
+            **_SUBJECT_FIELDS,
+            f"{place}Id": Field(access=Access.CREATE, type=f"reference[{place}]", required=True),
+            "roleTemplateId": Field(access=Access.CREATE, type="reference[roleTemplate]", required=True),
+        },
+        placement=placement,
+        generate_name=prefix,
+    )

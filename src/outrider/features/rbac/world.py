@@ -49,7 +49,8 @@ class Grant(NamedTuple):
 class World:
     """Objects in their plain spelling (`apis/spelling.py`); those that are being deleted are left out.
 
-    `clusters` are names. `projects` is by ``<cluster>:<project>``. `users` has user names by principal.
+    `clusters` are names. `projects` is by ``<cluster>:<project>``. `users` has
+    user names by principal, `people` all names.
     `namespaces` are those of the management cluster, and `external` the rules of its own ClusterRoles.
     """
 
@@ -67,6 +68,7 @@ class World:
         users: Mapping[str, str] | None = None,
         namespaces: Iterable[str] = (),
         external: Mapping[str, Held] | None = None,
+        people: Iterable[str] = (),
         around: Surroundings | None = None,
     ) -> None:
         self.templates = Templates(templates, external or {})
@@ -80,6 +82,7 @@ class World:
         self.projects = projects or {}
         self.users = users or {}
         self.namespaces = frozenset(namespaces)
+        self.people = sorted(people)
         self.around = around or Surroundings()
 
     @cached_property
@@ -109,16 +112,17 @@ class World:
     @cached_property
     def needs_users(self) -> bool:
         """Whether any binding names a user by a principal alone."""
-        return any(one.user_principal_name and not one.user_name for one in self._bindings)
+        return any(one.user_principal_name and not one.user_name for one in self.bindings)
 
     @cached_property
     def generations(self) -> dict[str, int]:
         """The generation of each binding and global role that was looked at, by uid."""
-        known = (*self._bindings, *self.global_roles.values())
+        known = (*self.bindings, *self.global_roles.values())
         return {one.metadata.uid: one.metadata.generation for one in known}
 
     @property
-    def _bindings(self) -> list[AnyBinding]:
+    def bindings(self) -> list[AnyBinding]:
+        """All of them, whether they count or not."""
         return [*self.global_bindings, *self.cluster_bindings, *self.project_bindings, *self.aliases]
 
     def judge(self, binding: ClusterRoleTemplateBinding | ProjectBinding) -> Grant:
