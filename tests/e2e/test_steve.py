@@ -85,7 +85,8 @@ def test_a_new_user_finds_what_the_dashboard_asks_for(admin: Door, door: Door) -
     people = People(admin)
     try:
         jane = people()
-        # what every new user may do is granted a moment after they were made
+        granted = {"type": "globalRoleBinding", "globalRoleId": "user", "userId": jane.name}
+        assert admin.post("/v3/globalRoleBindings", granted).status == 201
         until(lambda: jane.door.post("/v1/ext.cattle.io.selfuser", {}).status == 201)
         myself = jane.door.post("/v1/ext.cattle.io.selfuser", {}).json()
         assert myself["status"]["userID"] == jane.name
