@@ -13,6 +13,7 @@ from tests.support.people import LOGIN, PASSWORD, Person
 from tests.support.raw_client import exchange, head, status, upgrade
 
 WATCH = "/api/v1/namespaces?watch=true"
+SUBSCRIBE = "/v1/subscribe"
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def foreign(door: Door) -> list[str]:
 def test_cve_2019_13209_a_foreign_page_opens_no_websocket_with_a_cookie(
     door: Door, cookie: str, first: dict[str, Any], number: int
 ) -> None:
-    for cluster in (first["id"], "local"):
-        path = f"/k8s/clusters/{cluster}{WATCH}"
+    clusters = [f"/k8s/clusters/{cluster}" for cluster in (first["id"], "local")]
+    for path in (*(cluster + tail for cluster in clusters for tail in (WATCH, SUBSCRIBE)), SUBSCRIBE):
         code, answer, stream = upgrade(door, path, f"Cookie: {cookie}", f"Origin: {foreign(door)[number]}")
         stream.close()
         assert code == 403, answer
@@ -106,6 +107,9 @@ def test_a_cookie_alone_changes_nothing(
         f"/k8s/clusters/{first['id']}/api/v1/namespaces/default/configmaps{named}?dryRun=All",
         f"/k8s/clusters/local/api/v1/namespaces/default/configmaps{named}?dryRun=All",
         f"/v3/tokens{named}?_method=GET",
+        f"/v1/configmaps/default{named}?_method=GET",
+        f"/k8s/clusters/{first['id']}/v1/configmaps/default{named}",
+        f"/k8s/proxy/local/v1/configmaps/default{named}",
     ):
         typed = ("Content-Type: application/json", f"Content-Length: {len(body)}")
         answer = exchange(door, head(door, f"{method} {path}", sent, *lines, *typed) + body)
