@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
+LOADING: Final = 4
+"""Lists that are read at once; others wait for their turn."""
+
+
 class Key(NamedTuple):
     """What names a list: of which cluster, for whom, of what, and what of it."""
 
@@ -61,6 +65,7 @@ class Lists:
         self._most = most
         self._most_bytes = most_bytes
         self._held: dict[Key, _Held] = {}
+        self._turns = asyncio.Semaphore(LOADING)
         self._loading: dict[Key, asyncio.Task[LiveList]] = {}
 
     def __len__(self) -> int:
@@ -69,7 +74,7 @@ class Lists:
     async def view(self, cluster: str, listing: Listing, paths: Sequence[Path]) -> LiveList:
         """The list as it is now. `paths` are the fields that are about to be looked at. Raises KubeError."""
         if not _can_follow(listing):
-            return LiveList(await load(listing, paths, self._now), listing)
+            return await self._read(listing, paths)
         key = _key(cluster, listing)
         held = self._held.get(key)
         if held is not None and held.view.alive and await _may_list(listing):
@@ -94,6 +99,10 @@ class Lists:
             self._drop(key)
         await cancel_and_wait(*tasks)
 
+    async def _read(self, listing: Listing, paths: Sequence[Path]) -> LiveList:
+        async with self._turns:
+            return LiveList(await load(listing, paths, self._now), listing)
+
     async def _load(self, key: Key, listing: Listing, paths: Sequence[Path]) -> LiveList:
         task = self._loading.get(key)
         if task is None:
@@ -108,7 +117,7 @@ class Lists:
             task.exception()  # those who waited for it were told
 
     async def _loaded(self, key: Key, listing: Listing, paths: Sequence[Path]) -> LiveList:
-        view = LiveList(await load(listing, paths, self._now), listing)
+        view = await self._read(listing, paths)
         self._held[key] = _Held(view, asyncio.create_task(self._follow(key, view)), self._idle, self._life)
         self._held[key].watch_out(lambda: self._drop(key))
         self._make_room(key)

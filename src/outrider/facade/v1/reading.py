@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from outrider.apis.norman import NormanError
 from outrider.apis.views.call import Call
 from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.paths import Path, dig
@@ -27,6 +28,9 @@ from outrider.kube.table import Row, Table, TableKind
 
 PAGE: Final = 500
 """Rows in one answer of the API server."""
+
+MOST_ROWS: Final = 250_000
+"""Rows of a list that is put in an order here, or filtered."""
 
 _INLINE: Final = 64
 """Rows that are packed at once: fewer are not worth a thread."""
@@ -131,23 +135,38 @@ class Loaded:
     revision: str
 
 
-async def load(listing: Listing, paths: Sequence[Path], now: Callable[[], datetime]) -> Loaded:
-    """All rows, with what they hold at some paths. When pages expire halfway, it starts again, in one piece."""
+async def load(
+    listing: Listing, paths: Sequence[Path], now: Callable[[], datetime], *, most: int = MOST_ROWS
+) -> Loaded:
+    """All rows, with what they hold at some paths. When pages expire halfway, it starts again, in one piece.
+
+    Raises NormanError (422) for more than `most`, which somebody has to narrow down.
+    """
     try:
-        return await _load(listing, paths, now, PAGE)
+        return await _load(listing, paths, now, PAGE, most)
     except Gone:
-        return await _load(listing, paths, now, 0)
+        return await _load(listing, paths, now, 0, most)
 
 
-async def _load(listing: Listing, paths: Sequence[Path], now: Callable[[], datetime], limit: int) -> Loaded:
+async def _load(
+    listing: Listing, paths: Sequence[Path], now: Callable[[], datetime], limit: int, most: int
+) -> Loaded:
     loaded: Loaded | None = None
-    async for page in ahead(listing.tables(limit=limit)):
-        table = page.items[0]
-        if loaded is None:
-            loaded = Loaded(Rows(table.columns, now), page.resource_version)
-        loaded.revision = page.resource_version or loaded.revision
-        loaded.rows.add(await pack(table.rows, loaded.rows, paths), paths)
+    async with aclosing(ahead(listing.tables(limit=limit))) as pages:
+        async for page in pages:
+            table = page.items[0]
+            if loaded is None:
+                loaded = Loaded(Rows(table.columns, now), page.resource_version)
+            loaded.revision = page.resource_version or loaded.revision
+            loaded.rows.add(await pack(table.rows, loaded.rows, paths), paths)
+            if len(loaded.rows) > most:
+                raise _too_many(listing.resource, most)
     return loaded or Loaded(Rows((), now), "")
+
+
+def _too_many(resource: Resource, most: int) -> NormanError:
+    text = f"there are more than {most} {resource.plural}: name a namespace or a labelSelector, or ask for a plain list"
+    return NormanError(422, text, code="MaxLimitExceeded")
 
 
 async def pack(rows: Sequence[Row], into: Rows, paths: Sequence[Path]) -> Bundle:

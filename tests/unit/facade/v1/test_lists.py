@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from outrider.apis.norman import NormanError
 from outrider.facade.v1.catalogue import Resource
 from outrider.facade.v1.lists import Lists
 from outrider.facade.v1.live import LiveList
 from outrider.facade.v1.query import Selection
-from outrider.facade.v1.reading import Listing, Scope
+from outrider.facade.v1.reading import Listing, Scope, load
 from outrider.facade.v1.select import Where
 from outrider.kube.builtin import CONFIGMAPS
 from outrider.kube.errors import Forbidden, Gone
@@ -162,6 +163,12 @@ async def test_no_more_are_kept_than_there_is_room_for(lists: Lists) -> None:
         await small.view("", server.listing(Identity(server.names[0])), ())
     assert len(small) == 1
     await small.close()
+
+
+async def test_a_list_that_is_too_long_is_refused() -> None:
+    with pytest.raises(NormanError) as refused:
+        await load(Server("a", "b", "c").listing(), (), now, most=2)
+    assert (refused.value.status, refused.value.code) == (422, "MaxLimitExceeded")
 
 
 async def test_what_cannot_be_watched_as_a_whole_is_read_each_time(lists: Lists) -> None:
