@@ -20,6 +20,11 @@ _POLICY = Policy(stop_grace=8.0)
 _SWEEP = 5.0
 _SOCKET_PATH = 107
 """Bytes that the path of a Unix socket may have (unix(7))."""
+_THRIFTY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""For a process that reads large lists now and then (mallopt(3)): what held them goes back to the system at once.
+
+The gateway does without: its buffers of about that size come and go with every request.
+"""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -68,7 +73,7 @@ class Replica:
             stale.unlink(missing_ok=True)
         if self._config.audit is not None:
             self._run("audit", "outrider.server.audit", self._config.audit)
-        self._run("control", "outrider.server.control", self._control(ready))
+        self._run("control", "outrider.server.control", self._control(ready), _THRIFTY)
         self._run("gateway", "outrider.server.gateway", self._gateway(ports))
         await self._wait(ready, "control", timeout)
         await self._wait(ports, "gateway", timeout)
@@ -103,14 +108,20 @@ class Replica:
             sweep_seconds=min(_SWEEP, self._config.silence / 4),
         )
 
-    def _run(self, role: str, module: str, config: msgspec.Struct) -> None:
+    def _run(
+        self, role: str, module: str, config: msgspec.Struct, variables: Mapping[str, str] | None = None
+    ) -> None:
         folder = self._config.folder
         path = folder / f"{role}.json"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(config, enc_hook=os.fspath))
         process = SupervisedProcess(
-            Command(role, (sys.executable, "-m", module, str(path)), environment(os.environ)),
+            Command(
+                role,
+                (sys.executable, "-m", module, str(path)),
+                environment(os.environ) | dict(variables or {}),
+            ),
             log=folder / "logs" / f"{role}.log",
             pid_file=folder / f"{role}.pid",
             probe=None,

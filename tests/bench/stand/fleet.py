@@ -40,6 +40,7 @@ from outrider.tunnel.reports import (
     StateHead,
     StateHello,
     StateNeed,
+    StatePart,
     StateReport,
     UnknownMessage,
     VersionInfo,
@@ -106,6 +107,8 @@ class SimulatedAgent:
     def __init__(self, number: int, config: FleetConfig, trust: Trust, shown: Shown, log: TextIO) -> None:
         self._number = number
         self._log = log
+        self._wanted = StateHead(epoch=0, counter=0, hash="", parts=())
+        self._missing: set[str] = set()
         self._reporter = Reporter(secrets.token_hex(8), agent_version="bench")
         describe(self._reporter, number, config.nodes)
         self._reporter.mark_ready()
@@ -148,18 +151,28 @@ class SimulatedAgent:
             case Resync():
                 self._reporter.resync(tunnel)
             case StateHead():
-                parts = tuple(digest for group in message.parts for digest in group)
-                if parts:
-                    tunnel.send_message(encode(StateNeed(hash=message.hash, parts=parts[:4])))
-                done = StateReport(
-                    epoch=message.epoch,
-                    counter=message.counter,
-                    hash=message.hash,
-                    term=1,
-                    sequence=1,
-                    applied=len(parts),
-                )
-                tunnel.send_message(encode(done))
+                self._wanted = message
+                self._missing = {digest for group in message.parts for digest in group}
+                self._state_grew(tunnel)
+            case StatePart():
+                self._missing.discard(message.digest)
+                self._state_grew(tunnel)
+
+    def _state_grew(self, tunnel: AgentSession) -> None:
+        """Asks for what is missing, or calls the state applied once it has come."""
+        head = self._wanted
+        if self._missing:
+            tunnel.send_message(encode(StateNeed(hash=head.hash, parts=tuple(sorted(self._missing))[:4])))
+            return
+        done = StateReport(
+            epoch=head.epoch,
+            counter=head.counter,
+            hash=head.hash,
+            term=1,
+            sequence=1,
+            applied=sum(map(len, head.parts)),
+        )
+        tunnel.send_message(encode(done))
 
 
 def describe(reporter: Reporter, number: int, nodes: int) -> None:
