@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tests.support.pure  # noqa: F401  # isort: skip
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 
+from outrider.apis.install import install
 from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.embedded import ports
@@ -94,6 +96,18 @@ def second_api_server(
 ) -> Iterator[EmbeddedCluster]:
     """Another control plane, with the controllers of a downstream cluster."""
     yield from downstream_plane(tmp_path_factory, "second-api-server", kube_binary)
+
+
+@pytest.fixture(scope="session")
+def crds(api_server: EmbeddedCluster) -> None:
+    """Our CRDs in ``api_server``."""
+
+    async def once() -> None:
+        transport = HttpTransport(api_server.access)
+        await install(Client(transport))
+        await transport.close()
+
+    asyncio.run(once())
 
 
 @pytest.fixture
