@@ -22,7 +22,7 @@ from outrider.apis.management import (
 from outrider.kube.builtin import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, ROLEBINDINGS
 from outrider.kube.client import Client
 from outrider.kube.meta import ObjectKey
-from tests.integration.rbac.conftest import Site, can, until
+from tests.support.roles import Site, can, until
 
 OURS = "management.cattle.io"
 OPS = "keycloak_group://cluster-admins"

@@ -13,7 +13,7 @@ from outrider.kube.builtin import NAMESPACES
 from outrider.kube.client import Client
 from outrider.kube.errors import Forbidden
 from outrider.kube.identity import Identity
-from tests.integration.rbac.conftest import Site, can, until
+from tests.support.roles import Site, can, until
 
 PROJECT_ID = "field.cattle.io/projectId"
 ENFORCE = "pod-security.kubernetes.io/enforce"

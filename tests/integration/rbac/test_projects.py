@@ -26,7 +26,7 @@ from outrider.kube.builtin import (
 from outrider.kube.client import Client
 from outrider.kube.errors import Invalid
 from outrider.kube.kind import Kind
-from tests.integration.rbac.conftest import Site, can, until
+from tests.support.roles import Site, can, until
 
 PROJECT_ID = "field.cattle.io/projectId"
 QUOTA = "field.cattle.io/resourceQuota"
