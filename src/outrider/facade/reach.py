@@ -23,6 +23,9 @@ from outrider.kube.kubeconfig import ClusterAccess
 from outrider.kube.transport import HttpTransport, Request, Response, StreamedResponse, Transport
 from outrider.link.messages import CLAIM_HEADER, CLUSTER_HEADER, Claim
 
+WATCHES = 4096
+"""Watches in all clusters together: one for each kind that somebody follows in one, who is there as themselves."""
+
 _DISCONNECTED = 503
 
 
@@ -31,7 +34,7 @@ class ClusterReach:
 
     def __init__(self, client: Client, socket: Path) -> None:
         self._client = client
-        self._transport = HttpTransport(ClusterAccess(server=f"unix:{socket}"))
+        self._transport = HttpTransport(ClusterAccess(server=f"unix:{socket}"), max_streams=WATCHES)
 
     async def client(self, cluster: str, claim: Claim) -> Client:
         """A client that acts in a cluster as whoever has the claim.

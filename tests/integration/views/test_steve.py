@@ -32,6 +32,7 @@ async def test_the_root_says_where_its_schemas_are(plane: Plane) -> None:
     send = (await plane.administrator()).send()
     reply = await send("GET", "/v1", None)
     assert reply.headers["x-api-schemas"] == f"{BASE}/v1/schemas"
+    assert (await send("HEAD", "/v1/configmaps", None)).status == 200
     inside = await send("GET", "/k8s/clusters/local/v1", None)
     assert inside.status in (200, 404)
 
