@@ -195,7 +195,7 @@ class Bench:
             for name, one in zip(("local", "other"), self._transports, strict=True)
         }
         appliers |= {name: Client(one, field_manager=MANAGER) for name, one in self._stubs.items()}
-        return Site(self._here, self._there, appliers, cluster=cluster)
+        return Site(self._here, self._there, appliers, cluster=cluster, report_every=0.5)
 
     async def _start(self, site: Site) -> None:
         for name in ("local", site.c, *self._stubs):

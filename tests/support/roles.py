@@ -64,11 +64,18 @@ async def can(
 class Site:
     """The two clusters with the feature between them; `c` is the id of the other one.
 
-    `cluster` is that id, if it is given. `appliers` are the clients of delivery: of `local`, of `other`, and of further clusters by their ids.
+    `cluster` is that id, if it is given. `appliers` are the clients of delivery: of `local`, of `other`, and of
+    further clusters by their ids.
     """
 
     def __init__(
-        self, here: Client, there: Client, appliers: dict[str, Client], *, cluster: str = ""
+        self,
+        here: Client,
+        there: Client,
+        appliers: dict[str, Client],
+        *,
+        cluster: str = "",
+        report_every: float = 0.02,
     ) -> None:
         self.here, self.there = here, there
         self.c = cluster or f"c-{uuid4().hex[:8]}"
@@ -83,7 +90,7 @@ class Site:
                 client,
                 lambda report, cluster=name: self._report(cluster, report),  # type: ignore[misc]
                 retry=0.3,
-                report_every=0.02,
+                report_every=report_every,
             )
             for name, client in ((self.c if key == "other" else key, one) for key, one in appliers.items())
         }

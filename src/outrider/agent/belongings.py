@@ -5,7 +5,7 @@ Sources: clusters-and-agents §2.3 (names in the registration manifest), §1.10 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -112,6 +112,15 @@ INSIDE: Final = (
 )
 """What is looked for in the agent's namespace."""
 
+_SPACE_ANNOTATIONS: Final = (
+    "field.cattle.io/projectId",
+    "field.cattle.io/creatorId",
+    "field.cattle.io/resourceQuotaTemplateId",
+    "lifecycle.cattle.io/create.namespace-auth",
+    "cattle.io/status",
+)
+_SPACE_LABEL: Final = "field.cattle.io/projectId"
+
 NAMED: Final = (
     (BINDINGS, "proxy-role-binding-kubernetes-master"),
     (ROLES, "proxy-clusterrole-kubeapiserver"),
@@ -146,3 +155,10 @@ def is_foreign(kind: str, metadata: Metadata) -> bool:
 def owned_by(metadata: Metadata, owner: Owner) -> list[Owner]:
     """The owners of an object with one more among them."""
     return [*(one for one in metadata.owner_references if one.uid != owner.uid), owner]
+
+
+def unmarked(space: Metadata) -> dict[str, Any]:
+    """The merge patch that takes away what the management plane said of a namespace; empty: it said nothing."""
+    annotations = dict.fromkeys(key for key in _SPACE_ANNOTATIONS if key in space.annotations)
+    labels = dict.fromkeys(key for key in (_SPACE_LABEL,) if key in space.labels)
+    return {part: keys for part, keys in (("annotations", annotations), ("labels", labels)) if keys}

@@ -72,7 +72,7 @@ class Departure:
         """Returns when nothing more can be done here: the rights are gone."""
         log.info("removing everything that was made in this cluster")
         left: dict[str, str] = {}
-        for attempt in (self._withdraw, self._remove_accounts, self._remove_named):
+        for attempt in (self._withdraw, self._unmark_namespaces, self._remove_accounts, self._remove_named):
             left |= await self._persist(attempt, self._patience)
         left |= await self._keep_at(self._leave)
         for line in _lines(left):
@@ -114,6 +114,23 @@ class Departure:
         self._going = {ref: self._going[ref] for ref in failed}
         left = {f"{ref.kind} {_name(ref.namespace, ref.name)}": why for ref, why in failed.items()}
         self._tell(Removal(remaining=len(left), left=_lines(left)))
+        return left
+
+    async def _unmark_namespaces(self) -> dict[str, str]:
+        """Namespaces belong to no project any more."""
+        left: dict[str, str] = {}
+        for space in (await self._client.list(NAMESPACES)).items:
+            name, patch = space.metadata.name, belongings.unmarked(space.metadata)
+            if not patch:
+                continue
+            try:
+                await self._client.patch(NAMESPACES, name, {"metadata": patch})
+            except NotFound:
+                continue
+            except ApiError as error:
+                if _may_pass(error):
+                    raise
+                left[f"Namespace {name}"] = str(error)
         return left
 
     def _progress(self, remaining: int) -> None:

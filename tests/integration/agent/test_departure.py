@@ -265,6 +265,20 @@ async def test_an_order_through_the_tunnel_leaves_nothing(site: Site) -> None:
     await site.until_only()
 
 
+async def test_namespaces_belong_to_no_project_any_more(site: Site) -> None:
+    site.start()
+    session = await site.session()
+    said = {"field.cattle.io/projectId": "c-1:p-1", "example.org/theirs": "stays"}
+    marks = {"labels": {"field.cattle.io/projectId": "p-1"}, "annotations": said}
+    await site.client.patch(NAMESPACES, "default", {"metadata": marks})
+    session.send_message(encode(StateGone(reason="deleted")))
+    await site.until(lambda: session.removals and session.removals[-1].done)
+    left = (await site.client.get(NAMESPACES, "default"))["metadata"]
+    assert left["annotations"] == {"example.org/theirs": "stays"}
+    assert "field.cattle.io/projectId" not in left["labels"]
+    await site.client.patch(NAMESPACES, "default", {"metadata": {"annotations": None}})
+
+
 async def test_nobody_acts_through_an_agent_that_leaves(site: Site) -> None:
     site.start()
     session = await site.session()

@@ -37,7 +37,12 @@ def test_a_fault_is_noticed(fault: tuple[str, str, str], tmp_path: Path) -> None
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "tests/unit/features/rbac/test_oracle.py"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(source),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OUTRIDER_EXAMPLES": "600",
+        },
         capture_output=True,
         text=True,
         timeout=300,

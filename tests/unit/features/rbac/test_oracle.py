@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -44,7 +45,11 @@ WIDE = [
     *(Ask("manage-namespaces", MANAGEMENT, "projects", "", name) for name in PROJECTS),
 ]
 SETTINGS = settings(
-    max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    max_examples=int(os.environ.get("OUTRIDER_EXAMPLES", "80")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
 )
 
 
