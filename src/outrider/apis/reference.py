@@ -27,7 +27,7 @@ def kind_page(definition: dict[str, Any]) -> str:
         ("Scope", spec["scope"]),
         ("Subresources", ", ".join(f"`{name}`" for name in version.get("subresources", {})) or "none"),
     ]
-    columns = ((one["name"], f"`{one['jsonPath']}`") for one in version["additionalPrinterColumns"])
+    columns = [(one["name"], f"`{one['jsonPath']}`") for one in version["additionalPrinterColumns"]]
     parts = [
         f"# {spec['names']['kind']} ({spec['group']})",
         schema["description"],
@@ -35,8 +35,7 @@ def kind_page(definition: dict[str, Any]) -> str:
         "## Fields",
         _table(("Field", "Type", "Description"), _fields(schema)),
         *_rules_section(schema),
-        "## Columns of `kubectl get`",
-        _table(("Column", "From"), columns),
+        *(("## Columns of `kubectl get`", _table(("Column", "From"), columns)) if columns else ()),
     ]
     return "\n\n".join(parts) + "\n"
 

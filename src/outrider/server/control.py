@@ -28,6 +28,7 @@ from outrider.facade.app import build_app
 from outrider.facade.changes import Watches
 from outrider.facade.extension.api import ExtensionApi
 from outrider.facade.metrics import MetricsRoute
+from outrider.facade.openapi import openapi_route
 from outrider.facade.reach import ClusterReach
 from outrider.facade.settings import setting_views
 from outrider.facade.v1.api import SteveApi
@@ -140,6 +141,7 @@ class Control:
         calls = Calls(client, self._reach, Places(manager.add_informer(binding_informer(client))))
         registry = Registry(views)
         self._watches = watches = Watches(client)
+        self._openapi = openapi_route(registry, f"v{__version__}")
         self._norman = NormanApi(registry, calls, watches, clock)
         self._steve = SteveApi(registry, calls, client, watches, clock)
         roles = rbac.build(client, manager, copies, clock)
@@ -263,6 +265,7 @@ class Control:
                 *self._auth.routes,
                 *self._clusters.routes,
                 self._metrics.route(),
+                self._openapi,
                 *self._norman.routes(),
                 *self._steve.routes(),
             ],

@@ -124,11 +124,16 @@ def principal_views(users: Lister[User]) -> list[View]:
             kind=PRINCIPALS,
             type="principal",
             plural="principals",
-            fields=dict.fromkeys(
-                ("name", "displayName", "loginName", "principalType", "provider", "me", "memberOf",
-                 "profilePicture", "profileURL", "extraInfo"),
-                _READ,
-            ),
+            fields={
+                **dict.fromkeys(
+                    ("name", "displayName", "loginName", "principalType", "provider", "profilePicture",
+                     "profileURL"),
+                    _READ,
+                ),
+                "me": Field(access=Access.READ, type="boolean"),
+                "memberOf": Field(access=Access.READ, type="boolean"),
+                "extraInfo": Field(access=Access.READ, type="map[string]"),
+            },
             methods=frozenset({"GET"}),
             collection_actions=(
                 Action(name="search", run=search, input="searchPrincipalsInput", output="collection"),
