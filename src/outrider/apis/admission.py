@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from outrider.apis.policies import matches
 from outrider.kube.identity import Identity
 from outrider.kube.kind import Kind
 
@@ -71,15 +72,7 @@ class Guard(msgspec.Struct, frozen=True):
 
     def rules(self) -> list[dict[str, Any]]:
         """The rules of a webhook, or of a policy, that speak of the same writes."""
-        return [
-            {
-                "apiGroups": [kind.group],
-                "apiVersions": [kind.version],
-                "resources": [kind.plural],
-                "operations": list(self.operations),
-            }
-            for kind in self.kinds
-        ]
+        return [matches(kind, self.operations) for kind in self.kinds]
 
 
 class _Review(msgspec.Struct):

@@ -14,7 +14,6 @@ from outrider.apis.management.group import (
     CREATOR_PRINCIPAL_NAME,
     LOCAL_CLUSTER,
     NO_CREATOR_RBAC,
-    SYSTEM_NAMESPACE,
 )
 from outrider.apis.management.registration_token import REGISTRATION_TOKENS
 from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
@@ -52,8 +51,7 @@ class Check:
 class Policy:
     """Checks on every creation and change of objects of some kinds.
 
-    `variables` are CEL expressions by name. `parameters` names a ConfigMap in the server's namespace, which is
-    `params` in the checks; while there is none, nothing is checked. The server itself is exempt with `own_exempt`.
+    `variables` are CEL expressions by name. The server itself is exempt with `own_exempt`.
     """
 
     name: str
@@ -64,7 +62,6 @@ class Policy:
         ("now", _annotations("object")),
         ("before", f"{_IS_NEW} ? {{}} : {_annotations('oldObject')}"),
     )
-    parameters: str = ""
     own_exempt: bool = False
 
     def objects(self, own: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,20 +71,13 @@ class Policy:
         """
         spec: dict[str, Any] = {
             "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [_matches(kind, self.operations) for kind in self.kinds]},
+            "matchConstraints": {"resourceRules": [matches(kind, self.operations) for kind in self.kinds]},
             "variables": [{"name": name, "expression": text} for name, text in self.variables],
             "validations": [check.to_json() for check in self.checks],
         }
         use: dict[str, Any] = {"policyName": self.name, "validationActions": ["Deny"]}
-        if self.parameters:
-            # A built-in kind: the API server takes half a minute to see that a new one can be a parameter
-            spec["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
-            where = {"name": self.parameters, "namespace": SYSTEM_NAMESPACE}
-            use["paramRef"] = {**where, "parameterNotFoundAction": "Allow"}
         if self.own_exempt:
-            # A JSON string is a CEL string, too
-            other = f"request.userInfo.username != {json.dumps(own)}"
-            spec["matchConditions"] = [{"name": "not-the-server", "expression": other}]
+            spec["matchConditions"] = [not_the_server(own)]
         policy = _object("ValidatingAdmissionPolicy", self.name, spec)
         return policy, _object("ValidatingAdmissionPolicyBinding", self.name, use)
 
@@ -96,7 +86,14 @@ def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": _API, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def _matches(kind: Kind[Any], operations: tuple[str, ...]) -> dict[str, Any]:
+def not_the_server(own: str) -> dict[str, str]:
+    """A match condition: the server itself is exempt, whose name as a user is `own`."""
+    # A JSON string is a CEL string, too
+    return {"name": "not-the-server", "expression": f"request.userInfo.username != {json.dumps(own)}"}
+
+
+def matches(kind: Kind[Any], operations: tuple[str, ...]) -> dict[str, Any]:
+    """The rule of a policy or webhook that speaks of these operations on a kind."""
     return {
         "apiGroups": [kind.group],
         "apiVersions": [kind.version],

@@ -16,11 +16,6 @@ from outrider.apis.provisioning.cluster import PROVISIONING_CLUSTERS
 from outrider.apis.spelling import said
 from outrider.kube.kind import Kind
 
-TEMPLATE_INDEX = "outrider-role-templates"
-"""ConfigMap with the context of each role template, and with `LOCKED` behind it where it is."""
-
-LOCKED = ".locked"
-
 _IS_NEW = "oldObject == null"
 _SYSTEM = "authz.management.cattle.io/system-project"
 

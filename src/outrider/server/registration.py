@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from outrider.apis.admission import Guard
 from outrider.apis.install import own_name
+from outrider.apis.policies import not_the_server
 from outrider.apis.role_policies import RETIRED
 from outrider.facade.admission import PATH
 from outrider.kube.builtin import (
@@ -180,9 +181,8 @@ def _webhook(guard: Guard, own: str, target: Target, bundle: str) -> dict[str, A
 
 
 def _conditions(own: str) -> list[dict[str, str]]:
-    # A JSON string is a CEL string, too
     return [
-        {"name": "not-the-server", "expression": f"request.userInfo.username != {json.dumps(own)}"},
+        not_the_server(own),
         {
             "name": "not-on-its-way-out",
             "expression": "request.operation == 'DELETE' || !has(object.metadata.deletionTimestamp)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
@@ -9,9 +10,24 @@ from uuid import uuid4
 
 import pytest
 
+from outrider.apis.install import install
+from outrider.kube.client import Client
 from outrider.kube.embedded.cluster import EmbeddedCluster
+from outrider.kube.transport import HttpTransport
 
 Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def crds(api_server: EmbeddedCluster) -> None:
+    """Our CRDs and policies in ``api_server``."""
+
+    async def once() -> None:
+        transport = HttpTransport(api_server.access)
+        await install(Client(transport))
+        await transport.close()
+
+    asyncio.run(once())
 
 
 @pytest.fixture

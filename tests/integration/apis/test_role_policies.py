@@ -134,11 +134,15 @@ async def test_the_creator_of_an_object_is_whoever_makes_it(
             await attempt(ann, kind, {"metadata": metadata, "spec": spec}, refused)
         for patch in ({CREATOR_ID: "user-bob"}, {CREATOR_BINDINGS: '{"required":["cluster-owner"]}'}):
             with pytest.raises(ApiError, match=r"creatorID annotation|creatorId is set when|own record"):
-                await ann.patch(kind, f"{unique}-0", {"metadata": {"annotations": patch}}, namespace)
+                await ann.patch(
+                    kind, f"{unique}-0", {"metadata": {"annotations": patch}}, place.get("namespace", "")
+                )
         with pytest.raises(ApiError, match=r"creatorID annotation|creatorId is set when"):
-            await ann.patch(kind, f"{unique}-1", {"metadata": {"annotations": mine}}, namespace)
+            await ann.patch(
+                kind, f"{unique}-1", {"metadata": {"annotations": mine}}, place.get("namespace", "")
+            )
         gone = {"metadata": {"annotations": {CREATOR_ID: None}}}
-        await ann.patch(kind, f"{unique}-0", gone, namespace)
+        await ann.patch(kind, f"{unique}-0", gone, place.get("namespace", ""))
 
 
 @pytest.mark.usefixtures("enforced")

@@ -22,6 +22,10 @@ def rule(verbs: str, groups: str, resources: str, names: str = "") -> Rule:
     )
 
 
+def paths(verb: str, *urls: str) -> Rule:
+    return Rule(verbs=(verb,), non_resource_urls=urls)
+
+
 @pytest.mark.parametrize(
     ("held", "asked", "allowed"),
     [
@@ -62,3 +66,25 @@ def test_a_namespace_that_was_looked_at_has_rules_of_its_own() -> None:
     assert here.allows("get", "", "pods", name="x", namespace="b")
     assert here.allows_some("delete", "", "pods")
     assert not rights.allows_some("delete", "", "pods")
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "lacking"),
+    [
+        (rule("get list", "core", "pods"), rule("get", "core", "pods"), 0),
+        (rule("get", "core", "pods"), rule("get list", "core apps", "pods"), 3),
+        (rule("*", "*", "*"), rule("* get", "* core", "* pods/log", "x"), 0),
+        (rule("get list watch create update patch delete", "core", "pods"), rule("*", "core", "pods"), 1),
+        (rule("get", "core", "pods", "a b"), rule("get", "core", "pods", "a"), 0),
+        (rule("get", "core", "pods", "a"), rule("get", "core", "pods", "a b"), 1),
+        (rule("get", "core", "pods", "a"), rule("get", "core", "pods"), 1),
+        (rule("get", "core", "*/log"), rule("get", "core", "pods/log */log"), 0),
+        (rule("get", "core", "pods/*"), rule("get", "core", "pods/log"), 1),
+        (Rule(verbs=("get",), non_resource_urls=("/a/*",)), paths("get", "/a/b", "/a/*", "/a/"), 0),
+        (Rule(verbs=("get",), non_resource_urls=("/a/*",)), paths("get", "/ab", "/a", "*"), 3),
+        (Rule(verbs=("*",), non_resource_urls=("*",)), paths("post", "/x", "*"), 0),
+        (rule("*", "*", "*"), paths("get", "/healthz"), 1),
+    ],
+)
+def test_what_is_lacking_is_told_one_by_one(held: Rule, wanted: Rule, lacking: int) -> None:
+    assert len(list(rules(held).lacks([wanted]))) == lacking

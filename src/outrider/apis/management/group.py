@@ -6,8 +6,6 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 LOCAL_CLUSTER = "local"
 
-SYSTEM_NAMESPACE = "cattle-system"
-
 CREATOR_ID = "field.cattle.io/creatorId"
 CREATOR_PRINCIPAL_NAME = "field.cattle.io/creator-principal-name"
 NO_CREATOR_RBAC = "field.cattle.io/no-creator-rbac"

@@ -37,7 +37,7 @@ def of_cluster_binding(
             raise Objection(f"specified cluster {new.cluster_name} not found")
         check_template(world.templates, new.role_template_name, CLUSTER)
     name = new.role_template_name
-    given = gains.in_cluster(world.templates, name, new.cluster_name, world.templates.feared_rules)
+    given = gains.of_binding(world.templates, name, new.cluster_name, "", world.templates.feared_rules)
     return Price(tuple(given), Right("bind", "roletemplates", name))
 
 
@@ -54,7 +54,7 @@ def of_project_binding(world: World, new: ProjectBinding, old: ProjectBinding | 
             raise Objection(f"specified cluster {cluster} not found")
         check_template(world.templates, new.role_template_name, PROJECT)
     name, templates = new.role_template_name, world.templates
-    given = gains.in_project(templates, name, cluster, project, templates.feared_rules)
+    given = gains.of_binding(templates, name, cluster, project, templates.feared_rules)
     return Price(tuple(given), Right("bind", "roletemplates", name))
 
 

@@ -93,7 +93,7 @@ def _where_it_is_used(after: World, template: RoleTemplate) -> Iterator[Gain]:
     for cluster in sorted(after.grants):
         for grant in after.grants[cluster]:
             if _inherits(templates, grant.template, name):
-                yield from gains.of_grant(templates, grant, told, name)
+                yield from gains.of_part(templates, grant, name, told)
     for role in after.global_roles.values():
         if any(_inherits(templates, one, name) for one in role.inherited_cluster_roles or ()):
             yield from gains.in_cluster(templates, name, REMOTE, told)
@@ -104,7 +104,7 @@ def _where_it_is_used(after: World, template: RoleTemplate) -> Iterator[Gain]:
             yield from gains.in_cluster(templates, name, REMOTE, told)
         if default.project_creator_default:
             grant = _CREATORS._replace(template=default.metadata.name)
-            yield from gains.of_grant(templates, grant, told, name)
+            yield from gains.of_part(templates, grant, name, told)
 
 
 def _inherits(templates: Templates, name: str, from_: str) -> bool:

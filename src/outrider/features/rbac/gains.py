@@ -57,13 +57,24 @@ class Gain(NamedTuple):
     rules: tuple[Rule, ...]
 
 
-def of_grant(templates: Templates, grant: Grant, told: Told, part: str = "") -> Iterator[Gain]:
-    """What a binding gives, or what one template adds to it that the bound one inherits (`part`)."""
-    name = part or grant.template
+def of_binding(templates: Templates, name: str, cluster: str, project: str, told: Told) -> Iterator[Gain]:
+    """What a binding gives, beginning with the way into the cluster. `told` says what a template allows.
+
+    That members see the names of their project and of its namespaces is no gain: who may give a role in it sees them.
+    """
+    yield Gain(Place(cluster), (_on("clusters", cluster, "get"),))
+    if project:
+        yield from in_project(templates, name, cluster, project, told)
+    else:
+        yield from in_cluster(templates, name, cluster, told)
+
+
+def of_part(templates: Templates, grant: Grant, part: str, told: Told) -> Iterator[Gain]:
+    """What one template adds to a binding of another one, which inherits from it, or to one of its own."""
     if not grant.project:
-        return in_cluster(templates, name, grant.cluster, told)
-    whole = Rules(told(grant.template)) if part else None
-    return in_project(templates, name, grant.cluster, grant.project, told, whole=whole)
+        return in_cluster(templates, part, grant.cluster, told)
+    whole = Rules(told(grant.template))
+    return in_project(templates, part, grant.cluster, grant.project, told, whole=whole)
 
 
 def in_cluster(templates: Templates, name: str, cluster: str, told: Told) -> Iterator[Gain]:
@@ -108,7 +119,7 @@ def of_global_role(templates: Templates, role: GlobalRole, told: Told) -> Iterat
     for namespace, rules in (role.inherited_namespaced_rules or {}).items():
         yield Gain(Place(REMOTE, namespace=namespace), plain(rules))
     for name in dict.fromkeys(role.inherited_cluster_roles or ()):
-        yield from in_cluster(templates, name, REMOTE, told)
+        yield from of_binding(templates, name, REMOTE, "", told)
     if (fleet := role.inherited_fleet_workspace_permissions) is not None:
         yield Gain(Place(WORKSPACES), plain(fleet.resource_rules))
         verbs = fleet.workspace_verbs or ()

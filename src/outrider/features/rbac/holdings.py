@@ -76,7 +76,9 @@ class Holdings:
 
     def _of(self, grant: Grant, place: Place) -> Iterator[Rule]:
         templates = self._world.templates
-        for gain in gains.of_grant(templates, grant, templates.rules):
+        for gain in gains.of_binding(
+            templates, grant.template, grant.cluster, grant.project, templates.rules
+        ):
             if _within(gain.place, place):
                 yield from gain.rules
 

@@ -11,8 +11,6 @@ from outrider.apis.management.project_role_template_binding import (
     PROJECT_ROLE_TEMPLATE_BINDINGS,
     ProjectRoleBinding,
 )
-from outrider.apis.management.role_template import RoleTemplate
-from outrider.apis.role_policies import LOCKED, TEMPLATE_INDEX
 from outrider.delivery.entries import Entry
 from outrider.features.rbac.collection import Collection
 from outrider.features.rbac.desired import collect_cluster
@@ -31,7 +29,6 @@ from outrider.features.rbac.templates import Family, of_cluster_here, of_project
 from outrider.features.rbac.users import collect_users
 from outrider.features.rbac.world import Grant, Refusal, World
 
-_NAMESPACE = "cattle-system"
 _TOKEN_READER = "crt-token-reader"  # noqa: S105 - the name of a Role
 
 
@@ -39,7 +36,6 @@ def management_entries(world: World) -> list[Entry]:
     """All of it, with what the management cluster gets as a cluster among others."""
     found = Collection()
     collect_cluster(world, LOCAL_CLUSTER, found)
-    found.add(_index(world))
     collect_here(world, found)
     collect_users(world.people, found)
     collect_isolated(world, found)
@@ -175,15 +171,3 @@ def _canonical(world: World, alias: ProjectRoleBinding) -> dict[str, Any] | None
         "roleTemplateName": grant.template,
         **{field: value for field, value in subject.items() if value},
     }
-
-
-def _index(world: World) -> dict[str, Any]:
-    """Contexts and locks of the role templates, for the policies at the door."""
-    found = ((name, world.templates.get(name)) for name in world.names)
-    data = {name: _place(one) for name, one in found if one is not None}
-    metadata = {"name": TEMPLATE_INDEX, "namespace": _NAMESPACE}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-
-
-def _place(template: RoleTemplate) -> str:
-    return template.context + (LOCKED if template.locked else "")

@@ -124,6 +124,7 @@ def test_who_has_a_role_can_give_it_and_nothing_beyond() -> None:
     # what is inherited counts as what is said
     assert lacks(held, bindings.of_cluster_binding(held, crtb("both"), None)) == missing
     assert lacks(held, bindings.of_cluster_binding(held, crtb("pods", "c-2"), None)) == {
+        "get clusters in cluster c-2",
         "get pods in cluster c-2",
         "list pods in cluster c-2",
     }
@@ -252,7 +253,7 @@ def test_a_global_role_gives_what_its_writer_holds_here_and_in_every_cluster() -
     viewer = role("viewer", rules=[rule("get", "settings", OURS)], inheritedClusterRoles=["pods"])
     held = world(PODS, crtb("pods", "c-1", userName="ann"), crtb("pods", "c-2", userName="ann"))
     # to hold it in each cluster that there is now is not to hold it in all that there will be
-    everywhere = {"get pods in every other cluster", "list pods in every other cluster"}
+    everywhere = {f"{what} in every other cluster" for what in ("get clusters", "get pods", "list pods")}
     price = roles.of_global_role(held, viewer, None)
     assert lacks(held, price) == everywhere | {"get settings in the management cluster"}
     settings = rule("get", "settings", OURS)
