@@ -241,6 +241,28 @@ def test_only_a_subject_or_more_time_makes_a_change_a_grant() -> None:
     assert lacks(held, bindings.of_cluster_binding(held, named, old))
 
 
+class Timed(ClusterRoleTemplateBinding, kw_only=True):
+    """A binding that ends."""
+
+    expires_at: str = ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", False),
+        ("2026-01-02T00:00:00Z", "2026-01-02T01:00:00+02:00", False),
+        ("2026-01-02T00:00:00Z", "2026-01-02T00:00:01Z", True),
+        ("2026-01-02T00:00:00Z", "", True),
+        ("", "2026-01-02T00:00:00Z", False),
+        ("", "", False),
+    ],
+)
+def test_the_end_of_a_binding_may_come_sooner_and_not_later(before: str, after: str, more: bool) -> None:
+    old, new = (read(Timed, "b", "c-1", userName="bob", expiresAt=end) for end in (before, after))
+    assert bindings.grants_more(old, new) is more
+
+
 # Global roles
 
 
