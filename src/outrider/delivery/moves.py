@@ -111,8 +111,10 @@ class Mover:
     async def _try(self, move: Move) -> bool:
         try:
             await self._make(move)
-        except (NotFound, Conflict):
-            return True  # another namespace by now, of which the watch will tell
+        except NotFound:
+            return True  # gone, of which the watch will tell
+        except Conflict:
+            return False  # written meanwhile, perhaps where nobody looks at: once more
         except KubeError as error:
             if self.outcome.get(move) != (message := words_of(error)) and move in self.outcome:
                 self.outcome[move] = message

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from outrider.delivery.entries import Entry
 from outrider.delivery.moves import Move, Mover, moves_of
 from outrider.delivery.spaces import PROJECT, Space
@@ -59,4 +61,30 @@ async def test_moves_are_made_of_what_is_still_so() -> None:
     assert cluster.objects[("namespaces", "", "c")].section("annotations") == {PROJECT: "c:other"}
     assert list(mover.outcome.values()) == [""] * 5
     assert news.is_set()
+    await cancel_and_wait(task)
+
+
+async def test_a_write_in_between_only_delays_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    key = f"annotations_{PROJECT}"
+    cluster.edit("namespaces", "", "a", **{key: "c:old"})
+    client, reads = Client(cluster), 0
+    plain = client.get
+
+    async def get(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        found = await plain(*arguments)
+        if reads == 1:
+            cluster.edit("namespaces", "", "a", labels_other="x")
+        return found
+
+    monkeypatch.setattr(client, "get", get)
+    mover = Mover(client, lambda: None, retry=0.01)
+    task = asyncio.create_task(mover.run())
+    mover.want([Move("o", "a", cluster.objects[("namespaces", "", "a")].uid, "c:old", "")])
+    async with asyncio.timeout(5):
+        while cluster.objects[("namespaces", "", "a")].section("annotations"):
+            await asyncio.sleep(0.001)
+    assert reads == 2
     await cancel_and_wait(task)

@@ -41,7 +41,7 @@ def test_a_fault_is_noticed(fault: tuple[str, str, str], tmp_path: Path) -> None
             **os.environ,
             "PYTHONPATH": str(source),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "OUTRIDER_EXAMPLES": "600",
+            "OUTRIDER_EXAMPLES": "300",
         },
         capture_output=True,
         text=True,
