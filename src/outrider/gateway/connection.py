@@ -28,6 +28,7 @@ from outrider.gateway.heads import (
     gather,
 )
 from outrider.kit import http1
+from outrider.kit.transports import resume_reading
 
 MAX_PIPELINED = 16
 """Requests that wait behind the one that runs; what else has come stays unparsed."""
@@ -389,7 +390,7 @@ class ClientConnection:
             self._held.discard(holder)
             if not self._held and self._transport is not None:
                 self.since = self._loop.time()
-                self._transport.resume_reading()
+                resume_reading(self._transport)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """An answer is complete: what comes next?"""
@@ -417,7 +418,7 @@ class ClientConnection:
         if self._transport is not None:
             if self._held:
                 self._held.clear()
-                self._transport.resume_reading()  # else the client's farewell would go unheard
+                resume_reading(self._transport)  # else the client's farewell would go unheard
             self._transport.close()
 
     @property
@@ -444,7 +445,7 @@ class ClientConnection:
         self._queue.clear()
         if transport is not None and self._held:
             self._held.clear()
-            transport.resume_reading()
+            resume_reading(transport)
         self.dispatcher.disconnected(self)
         return transport, exchange.take_body() if exchange is not None else b""
 

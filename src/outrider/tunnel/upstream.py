@@ -7,6 +7,7 @@ import httptools
 
 from outrider.kit import http1
 from outrider.kit.plain import PlainHead, plain_head
+from outrider.kit.transports import resume_reading
 from outrider.tunnel.exchange import Responder, Upstream
 from outrider.tunnel.frames import Request
 
@@ -253,7 +254,7 @@ class UpstreamConnection:
             return self._successor.resume()
         if self._transport is not None and self._paused:
             self._paused = False
-            self._transport.resume_reading()
+            resume_reading(self._transport)
         return None
 
     # for the pool
