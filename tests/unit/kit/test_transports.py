@@ -75,14 +75,14 @@ async def test_what_tls_holds_is_read_when_reading_goes_on(server: Any) -> None:
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     plain.connect(("127.0.0.1", port))
-    plain.setblocking(False)  # noqa: FBT003
+    plain.setblocking(False)
     transport, reader = await cast(Any, aiofastnet).create_connection(
         asyncio.get_running_loop(), Reader, sock=plain, ssl=context, server_hostname="127.0.0.1"
     )
     transport.write(b"?")
     await asyncio.sleep(0)
     assert sent.wait(10)
-    time.sleep(0.1)  # noqa: ASYNC251  nothing is read before all of it is here
+    time.sleep(0.1)  # nothing is read before all of it is here
     async with asyncio.timeout(5):
         while not reader.sizes:
             await asyncio.sleep(0.01)
