@@ -217,12 +217,17 @@ def _values(reader: _Reader) -> tuple[str, ...]:
     return tuple(values)
 
 
+def is_label_value(text: str) -> bool:
+    """Whether a label may have this value (apimachinery: at most 63 characters of a narrow set, or none)."""
+    return not text or _NAME.fullmatch(text) is not None
+
+
 def _checked(key: str, operator: Operator, values: Sequence[str]) -> Requirement:
     prefix, slash, name = key.rpartition("/")
     if not _NAME.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)) or len(prefix) > 253:
         raise SelectorError(f"{key[:80]!r} is not a label name")
     for value in values:
-        if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
+        if not isinstance(value, str) or not is_label_value(value):
             raise SelectorError(f"{value!r:.80} is not a label value")
         if operator in ("gt", "lt") and not re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
             raise SelectorError(f"{value!r} is not an integer, which < and > need")

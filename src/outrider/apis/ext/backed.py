@@ -15,7 +15,7 @@ from outrider.apis.ext.served import Caller, Change, Json, Page, Selection
 from outrider.kube.client import Client
 from outrider.kube.errors import BadRequest, NotFound
 from outrider.kube.kind import Kind
-from outrider.kube.selectors import SelectorError, parse_fields, parse_labels
+from outrider.kube.selectors import SelectorError, is_label_value, parse_fields, parse_labels
 
 Show = Callable[[Json, Caller], Json]
 """Makes the object that the caller sees of a backing one; pure."""
@@ -105,7 +105,7 @@ class Backed:
     async def _narrowed(self, caller: Caller, selection: Selection) -> tuple[str, str]:
         labels = [f"{KIND_LABEL}={self._mark}"]
         if not await self._oversees(caller):
-            labels.append(f"{USER_LABEL}={caller.user}")
+            labels.append(owned_by(caller.user))
         try:
             labels += map(str, parse_labels(selection.labels).requirements)
             terms = parse_fields(selection.fields).terms
@@ -158,3 +158,11 @@ def _clients(marks: Json) -> Json:
 
 def _is_own(key: str) -> bool:
     return key.startswith(OWN_LABELS)
+
+
+def owned_by(user: str) -> str:
+    """The selector of what belongs to a user; of nothing for a name that no label can hold, such as `system:…`.
+
+    Kubernetes' own controllers watch every kind, and try again without end when they are refused.
+    """
+    return f"{USER_LABEL}={user}" if is_label_value(user) else f"{USER_LABEL},!{USER_LABEL}"
