@@ -15,6 +15,7 @@ from outrider.apis.management import (
     CLUSTERS,
     FEATURES,
     NODES,
+    PROJECTS,
     REGISTRATION_TOKENS,
     SETTINGS,
     TOKENS,
@@ -153,7 +154,41 @@ CLUSTER_CASES = [
     cluster_change(ON, {"description": "stays on"}, status={"driver": "EKS"}),
 ]
 
+
+def project(*, refused: str = "", **spec: Any) -> Case:
+    return Case(PROJECTS, {"spec": {"clusterName": NAMESPACE, "displayName": "one"} | spec}, refused=refused)
+
+
+def quota(limit: str, default: str, *, used: str = "", refused: str = "") -> Case:
+    """A project with amounts of memory: all together, for each namespace, and given away."""
+    given = {"usedLimit": {"limitsMemory": used}} if used else {}
+    return project(
+        resourceQuota={"limit": {"limitsMemory": limit}} | given,
+        namespaceDefaultResourceQuota={"limit": {"limitsMemory": default}},
+        refused=refused,
+    )
+
+
+def container(refused: str = "", **amounts: str) -> Case:
+    """What a container of the project gets that asks for nothing."""
+    return project(containerDefaultResourceLimit=amounts, refused=refused)
+
+
+QUANTITY = "takes a quantity such as 500m, 2 or 1Gi"
+PROJECT_CASES = [
+    quota("2Gi", "512Mi", used="1Gi"),
+    quota("much", "512Mi", refused="limit takes quantities such as 500m, 2 or 1Gi"),
+    quota("2Gi", "512Mi", used="much", refused="usedLimit takes quantities such as 500m, 2 or 1Gi"),
+    quota("2Gi", "3Gi", refused="namespaceDefaultResourceQuota needs an amount, and no larger one"),
+    quota("2Gi", "512Mi", used="3Gi", refused="resourceQuota must not be less than what is in use"),
+    container(requestsCpu="100m", limitsCpu="1", requestsMemory="64Mi", limitsMemory="1Gi"),
+    *(container(f"{name} {QUANTITY}", **{name: "much"}) for name in ("requestsCpu", "requestsMemory")),
+    *(container(f"{name} {QUANTITY}", **{name: "much"}) for name in ("limitsCpu", "limitsMemory")),
+    container("requestsCpu must not be more than limitsCpu", requestsCpu="2", limitsCpu="1"),
+    container("requestsMemory must not be more than limitsMemory", requestsMemory="2Gi", limitsMemory="1Gi"),
+]
 OTHER_CASES = [
+    *PROJECT_CASES,
     Case(REGISTRATION_TOKENS, {"spec": {"clusterName": "c-abcde", "ttl": 86400}}),
     Case(REGISTRATION_TOKENS, {"spec": {"clusterName": "c-abcde", "ttl": 0, "gracePeriod": None}}),
     Case(REGISTRATION_TOKENS, {"spec": {"clusterName": "c-abcde", "ttl": -1}}),

@@ -405,8 +405,13 @@ async def test_three_surfaces_agree(plane: Plane, admin: Client, unique: str) ->
     person = await plane.administrator()
     norman, client = await person.norman(), await steve(person)
     made = await norman.create("cluster", name=unique, description="told three times")
-    shown = await client.by_id("management.cattle.io.cluster", made["id"])
-    native = await admin.get_json(f"/apis/management.cattle.io/v3/clusters/{made['id']}")
+    async with asyncio.timeout(20):
+        while True:
+            # its controllers are at work meanwhile: what both read must be of one version
+            shown = await client.by_id("management.cattle.io.cluster", made["id"])
+            native = await admin.get_json(f"/apis/management.cattle.io/v3/clusters/{made['id']}")
+            if shown["metadata"]["resourceVersion"] == native["metadata"]["resourceVersion"]:
+                break
     assert shown["spec"] == native["spec"]
     assert (shown["spec"]["displayName"], shown["spec"]["description"]) == (unique, "told three times")
     assert shown["metadata"]["uid"] == native["metadata"]["uid"] == made["uuid"]
