@@ -164,7 +164,9 @@ def test_bodies_pass_a_peer_unchanged(plane: Plane, one_sided: tuple[Server, Ser
         )
         assert made.status == 201, made.body[:300]
         assert made.json()["data"]["v"] == value
-    through, direct = (one.get(f"{path}?labelSelector=bulk=1") for one in (door, straight))
+    version = straight.get(f"{path}?limit=1").json()["metadata"]["resourceVersion"]
+    one_state = f"{path}?labelSelector=bulk=1&resourceVersion={version}&resourceVersionMatch=Exact"
+    through, direct = (one.get(one_state) for one in (door, straight))
     assert len(through.body) > 6_000_000
     assert through.body == direct.body
     unsized = door.request(
